@@ -19,7 +19,7 @@ type VerifyOptions = Pick<
 > & { readonly output: OutputFormat };
 
 export const exitCodes: ExitCodeMeanings = {
-  0: 'the files of this node are consistent, and all API servers have the same CAs',
+  0: 'the files of this node are consistent, and all control-plane nodes have the same CAs',
   1: 'the command itself failed',
   2: 'wrong usage',
   3: 'a step is not complete on this node or on another node',
@@ -35,14 +35,20 @@ export function configure(
   addCertificateOptions(command)
     .addOption(outputOption())
     .action(async (options: VerifyOptions) => {
-      const reasons = await verify(options, context);
-      const document = { apiVersion: 'nodecertd.io/v1alpha1', kind: 'CaRolloverCheck', reasons };
-      context.stdout.write(await print(options.output, document, () => table(reasons)));
-      exit(reasonExitCode(reasons));
+      const found = await verify(options, context);
+      const document = { apiVersion: 'nodecertd.io/v1alpha1', kind: 'CaRolloverCheck', ...found };
+      context.stdout.write(await print(options.output, document, () => table(found)));
+      exit(reasonExitCode(found.reasons));
     });
 }
 
-async function verify(options: VerifyOptions, context: CliContext): Promise<GateReason[]> {
+interface Verified {
+  readonly reasons: readonly GateReason[];
+  /** Why some control-plane nodes were not compared. The files of this node may be fine. */
+  readonly notCompared: readonly GateReason[];
+}
+
+async function verify(options: VerifyOptions, context: CliContext): Promise<Verified> {
   using access = await accessOf(options);
   using progress = new Progress(context.stderr, context.clock).start();
   const view = await viewRollover({
@@ -52,7 +58,9 @@ async function verify(options: VerifyOptions, context: CliContext): Promise<Gate
     ),
     onStep: progress.note,
   });
-  if (view.local.isControlPlane) return checkLocalControlPlane(view);
+  if (view.local.isControlPlane) {
+    return { reasons: checkLocalControlPlane(view), notCompared: view.others.hidden };
+  }
   throw new AgentError(
     'USAGE',
     'this machine has no kube-apiserver and no kube-controller-manager',
@@ -62,8 +70,15 @@ async function verify(options: VerifyOptions, context: CliContext): Promise<Gate
   );
 }
 
-function table(reasons: readonly GateReason[]): string {
-  const fine = 'The files of this node are consistent, and all API servers have the same CAs';
-  const lines = reasons.length === 0 ? [fine] : reasons.flatMap(reasonLines);
+function table({ reasons, notCompared }: Verified): string {
+  const same = notCompared.length === 0 ? 'control-plane nodes' : 'API servers';
+  const fine = `The files of this node are consistent, and all ${same} have the same CAs`;
+  const lines = [
+    ...(reasons.length === 0 ? [fine] : reasons.flatMap(reasonLines)),
+    ...notCompared.flatMap(({ message, objects = [] }) => [
+      `Not compared: ${message} (${objects.join(', ')})`,
+      '     → Run this command there too',
+    ]),
+  ];
   return `${lines.map(oneLine).join('\n')}\n`;
 }

@@ -1,4 +1,11 @@
-import { parseRecord, recordOf, selected, shortFingerprintsIn, timeIn } from './annotation-json.ts';
+import {
+  isShortFingerprint,
+  parseRecord,
+  recordOf,
+  selected,
+  shortFingerprintsIn,
+  timeIn,
+} from './annotation-json.ts';
 import type { Instant } from './instant.ts';
 import { formatInstant } from './instant.ts';
 import { longestTrustAnnotation } from './trust-annotation.ts';
@@ -17,8 +24,8 @@ export interface ControlPlaneTrust {
    * on a node without kube-controller-manager.
    */
   readonly signer?: string;
-  /** The issuer of each certificate, by its name in kubeadm; empty for an unknown one. */
-  readonly leaf: Readonly<Record<string, string>>;
+  /** By the name of the certificate in kubeadm. */
+  readonly leaves: Readonly<Record<string, IssuedLeaf>>;
   /** When the certificate of kube-apiserver --kubelet-client-certificate changed. */
   readonly kubeletClientChangedAt?: Instant;
   /** Absent without kube-apiserver --kubelet-certificate-authority. */
@@ -32,6 +39,14 @@ export interface ControlPlaneTrust {
   readonly frontProxyAuthorities?: number;
 }
 
+/** A certificate of a component or an administrator. */
+export interface IssuedLeaf {
+  /** Empty for an unknown CA. */
+  readonly issuer: string;
+  /** The first digits of the SHA-256 hash of the certificate; empty if it is unreadable. */
+  readonly fingerprint: string;
+}
+
 export interface ControlPlaneAnnotation extends ControlPlaneTrust {
   /** When the components started, by their names. */
   readonly startedAt: Readonly<Partial<Record<StartedComponent, Instant>>>;
@@ -43,8 +58,9 @@ export type StartedComponent = (typeof startedComponents)[number];
 
 /** Other parts name the CAs by their index in `cas`, because most CAs are in several parts. */
 export function formatControlPlaneAnnotation(report: ControlPlaneAnnotation): string {
-  const { authorities, next, signer, leaf, kubeletAuthority, startedAt } = report;
-  const named = [next ?? '', signer ?? '', ...Object.values(leaf)].filter(Boolean);
+  const { authorities, next, signer, leaves, kubeletAuthority, startedAt } = report;
+  const issuers = Object.values(leaves).map(({ issuer }) => issuer);
+  const named = [next ?? '', signer ?? '', ...issuers].filter(Boolean);
   const cas = [...new Set([...authorities, ...(kubeletAuthority?.authorities ?? []), ...named])];
   // -1 for an unknown CA.
   const indexOf = (ca: string): number => cas.indexOf(ca);
@@ -54,7 +70,7 @@ export function formatControlPlaneAnnotation(report: ControlPlaneAnnotation): st
     ca: authorities.map(indexOf),
     next: next === undefined ? undefined : indexOf(next),
     signer: signer === undefined ? undefined : indexOf(signer),
-    leaf: mapValues(leaf, indexOf),
+    leaf: mapValues(leaves, ({ issuer, fingerprint }) => [indexOf(issuer), fingerprint]),
     kubeletClient: textOf(report.kubeletClientChangedAt),
     kubeletCA: kubeletAuthority && {
       ca: kubeletAuthority.authorities.map(indexOf),
@@ -98,7 +114,7 @@ function reportIn(fields: Readonly<Record<string, unknown>>): ControlPlaneAnnota
     authorities: present(selected(cas, fields['ca'])),
     ...(next !== undefined && { next: present(ca(next) || undefined) }),
     ...(signer !== undefined && { signer: ca(signer) }),
-    leaf: mapRecord(fields['leaf'], isCertificateName, ca),
+    leaves: mapRecord(fields['leaf'], isCertificateName, (leaf) => leafIn(leaf, cas)),
     ...(kubeletClient !== undefined && { kubeletClientChangedAt: present(timeIn(kubeletClient)) }),
     ...(kubeletCA !== undefined && { kubeletAuthority: kubeletAuthorityIn(kubeletCA, cas) }),
     ...(etcd !== undefined && { etcdAuthorities: countIn(etcd) }),
@@ -117,6 +133,16 @@ function present<T>(value: T | undefined): T {
 /** @throws malformed */
 function authorityAt(index: unknown, cas: readonly string[]): string {
   return index === -1 ? '' : present(typeof index === 'number' ? cas[index] : undefined);
+}
+
+/** @throws malformed */
+function leafIn(value: unknown, cas: readonly string[]): IssuedLeaf {
+  if (!Array.isArray(value) || value.length !== 2) throw malformed;
+  const [index, fingerprint]: readonly unknown[] = value;
+  const issuer = authorityAt(index, cas);
+  if (fingerprint === '') return { issuer, fingerprint };
+  if (!isShortFingerprint(fingerprint)) throw malformed;
+  return { issuer, fingerprint };
 }
 
 /** @throws malformed */

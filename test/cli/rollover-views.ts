@@ -21,6 +21,7 @@ export function rolloverView(gates: readonly Gate[]): RolloverView {
       kubeconfigs: [],
       keys: [],
     },
+    others: { reported: [], hidden: [] },
     gates,
   };
 }

@@ -7,14 +7,18 @@ import {
 } from '../../src/core/control-plane-annotation.ts';
 import { longestTrustAnnotation } from '../../src/core/trust-annotation.ts';
 
-const [old, next] = ['0123456789abcdef', 'fedcba9876543210'];
+const [old, next, leaf] = ['0123456789abcdef', 'fedcba9876543210', 'aaaaaaaabbbbbbbb'];
 const noon = Date.UTC(2026, 10, 29, 12);
 
 const annotation: ControlPlaneAnnotation = {
   authorities: [old, next],
   next,
   signer: old,
-  leaf: { apiserver: next, 'apiserver-kubelet-client': '', 'admin.conf': old },
+  leaves: {
+    apiserver: { issuer: next, fingerprint: leaf },
+    'apiserver-kubelet-client': { issuer: '', fingerprint: '' },
+    'admin.conf': { issuer: old, fingerprint: leaf },
+  },
   kubeletClientChangedAt: noon - 60_000,
   kubeletAuthority: { authorities: [next], changedAt: noon },
   etcdAuthorities: 1,
@@ -23,11 +27,11 @@ const annotation: ControlPlaneAnnotation = {
   reportedAt: noon,
 };
 
-const text = `{"v":1,"cas":["${old}","${next}"],"ca":[0,1],"next":1,"signer":0,"leaf":{"apiserver":1,"apiserver-kubelet-client":-1,"admin.conf":0},"kubeletClient":"2026-11-29T11:59:00Z","kubeletCA":{"ca":[1],"t":"2026-11-29T12:00:00Z"},"etcd":1,"frontProxy":2,"started":{"kube-apiserver":"2026-11-29T12:00:00Z"},"t":"2026-11-29T12:00:00Z"}`;
+const text = `{"v":1,"cas":["${old}","${next}"],"ca":[0,1],"next":1,"signer":0,"leaf":{"apiserver":[1,"${leaf}"],"apiserver-kubelet-client":[-1,""],"admin.conf":[0,"${leaf}"]},"kubeletClient":"2026-11-29T11:59:00Z","kubeletCA":{"ca":[1],"t":"2026-11-29T12:00:00Z"},"etcd":1,"frontProxy":2,"started":{"kube-apiserver":"2026-11-29T12:00:00Z"},"t":"2026-11-29T12:00:00Z"}`;
 
 const least: ControlPlaneAnnotation = {
   authorities: [],
-  leaf: {},
+  leaves: {},
   startedAt: {},
   reportedAt: noon,
 };
@@ -51,7 +55,9 @@ describe('formatControlPlaneAnnotation()', () => {
     const longest = formatControlPlaneAnnotation({
       ...annotation,
       authorities: cas,
-      leaf: Object.fromEntries(all.map((name) => [name, cas[15] ?? ''])),
+      leaves: Object.fromEntries(
+        all.map((name) => [name, { issuer: cas[15] ?? '', fingerprint: leaf }]),
+      ),
       kubeletAuthority: { authorities: cas, changedAt: noon },
       startedAt: { 'kube-apiserver': noon, 'kube-controller-manager': noon },
     });
@@ -79,7 +85,9 @@ describe('parseControlPlaneAnnotation()', () => {
     ['an unknown CA in a file', text.replace('"ca":[0,1]', '"ca":[-1]')],
     ['an unknown new CA', text.replace('"next":1', '"next":-1')],
     ['a signer that is a text', text.replace('"signer":0', '"signer":"0"')],
-    ['an issuer that is a property', text.replace('"apiserver":1', '"apiserver":"length"')],
+    ['an issuer that is a property', text.replace('[1,"', '["length","')],
+    ['a hash that is too long', text.replace(leaf, `${leaf}0`)],
+    ['a certificate without a hash', text.replace('[-1,""]', '[-1]')],
     ['a name that is no certificate', text.replace('admin.conf', '/etc/admin.conf')],
     ['no certificates', text.replace(/"leaf":\{[^}]*\},/, '')],
     ['a text for certificates', text.replace(/"leaf":\{[^}]*\}/, '"leaf":""')],

@@ -110,7 +110,7 @@ async function setAddress(address: string): Promise<void> {
 async function report(changes: Partial<ControlPlaneAnnotation>): Promise<void> {
   const value = formatControlPlaneAnnotation({
     authorities: [],
-    leaf: {},
+    leaves: {},
     startedAt: {},
     reportedAt: systemClock.now(),
     ...changes,

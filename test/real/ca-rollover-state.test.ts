@@ -161,6 +161,7 @@ describe('readClusterState()', { skip }, () => {
           addresses: ['fd00::1', '192.0.2.1'],
           isReady: true,
           kubeletPort: 10_260,
+          isControlPlane: false,
           hasReport: true,
         },
         ...['node-2', 'node-3', 'node-4'].map((name) => ({
@@ -168,6 +169,7 @@ describe('readClusterState()', { skip }, () => {
           addresses: ['10.0.0.2'],
           isReady: name !== 'node-3',
           kubeletPort: 10_250,
+          isControlPlane: false,
           hasReport: name !== 'node-2',
         })),
       ],
@@ -219,6 +221,42 @@ describe('readClusterState()', { skip }, () => {
     );
     const excepted = ['--except', 'node-2', 'node-3', 'node-4'];
     assert.equal((await caRollover(undefined, ...wait, ...excepted)).code, 0);
+  });
+
+  it('sees the files of another control-plane node by its report', async () => {
+    const { oldCa, newCa, plane } = rollover;
+    const excepted = ['--except', 'node-1', 'node-2', 'node-3', 'node-4'];
+    const reasons = async (...args: readonly string[]): Promise<string[]> => {
+      const { gates } = await caRollover(undefined, 'status', '--pods-ok', ...excepted, ...args);
+      return gates.flatMap(({ id, reasons: found }) =>
+        lines(found)
+          .filter((line) => line.includes('cp2') && !line.includes('kube-apiserver on cp2'))
+          .map((line) => `${id} ${line}`),
+      );
+    };
+    await objects.createControlPlane('cp2');
+    const hidden =
+      'unknown 1 control-plane node of 1 elsewhere: the Node has no annotation nodecertd.io/control-plane-trust [cp2]';
+    const report = '1 node of 5: the Node has no annotation nodecertd.io/trust [cp2]';
+    assert.deepEqual(await reasons(), [
+      `G1 ${hidden}`,
+      `G3 waiting ${report}`,
+      `G5 ${hidden}`,
+      `G7 waiting ${report}`,
+      `G7 ${hidden}`,
+    ]);
+    assert.deepEqual(await reasons('cp2'), []);
+    await objects.reportControlPlane('cp2', { signer: oldCa, leaf: newCa });
+    const behind = (await reasons()).filter((line) => !line.includes(report));
+    assert.deepEqual(behind, [
+      'G5 waiting the file of kube-controller-manager --cluster-signing-cert-file on cp2 has the old CA',
+    ]);
+    await objects.reportControlPlane('cp2', { signer: newCa, leaf: oldCa });
+    assert.deepEqual(
+      (await reasons()).filter((line) => !line.includes(report)),
+      ['G7 waiting certificates issued by the old CA are in use [controller-manager.conf on cp2]'],
+    );
+    await plane.admin.must({ method: 'DELETE', path: '/api/v1/nodes/cp2' });
   });
 
   it('finds the certificate of a switched signer', async () => {

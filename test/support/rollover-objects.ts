@@ -1,3 +1,7 @@
+import {
+  controlPlaneAnnotationKey,
+  formatControlPlaneAnnotation,
+} from '../../src/core/control-plane-annotation.ts';
 import { day, hour } from '../../src/core/instant.ts';
 import type { TrustAnnotation } from '../../src/core/trust-annotation.ts';
 import { formatTrustAnnotation, trustAnnotationKey } from '../../src/core/trust-annotation.ts';
@@ -49,6 +53,33 @@ export class RolloverObjects {
       leaf,
       reportedAt: reportedAt - 3 * day,
     });
+  }
+
+  /** A control-plane Node. Nothing listens on its address. */
+  async createControlPlane(name: string): Promise<void> {
+    await this.create('/api/v1/nodes', {
+      metadata: { name, labels: { 'node-role.kubernetes.io/control-plane': '' } },
+      status: { ...readiness('True'), addresses: [{ type: 'InternalIP', address: '127.0.0.2' }] },
+    });
+  }
+
+  /** As the agent of a control-plane node does, whose files have both CAs. */
+  async reportControlPlane(
+    name: string,
+    { signer, leaf }: { readonly signer: HasCertificate; readonly leaf: HasCertificate },
+  ): Promise<void> {
+    const { oldCa, newCa, plane } = this.#rollover;
+    const authorities = [oldCa, newCa].map(shortFingerprintOf);
+    const issued = { issuer: shortFingerprintOf(leaf), fingerprint: '0'.repeat(16) };
+    const text = formatControlPlaneAnnotation({
+      authorities,
+      signer: shortFingerprintOf(signer),
+      leaves: { 'controller-manager.conf': issued },
+      startedAt: {},
+      reportedAt: systemClock.now(),
+    });
+    const body = { metadata: { annotations: { [controlPlaneAnnotationKey]: text } } };
+    await plane.admin.must({ method: 'PATCH', path: `/api/v1/nodes/${name}`, body });
   }
 
   async #createNode(
@@ -147,7 +178,11 @@ export class RolloverObjects {
   }
 }
 
-function shortFingerprintOf({ certificatePem }: { readonly certificatePem: string }): string {
+interface HasCertificate {
+  readonly certificatePem: string;
+}
+
+function shortFingerprintOf({ certificatePem }: HasCertificate): string {
   const [authority] = readAuthorities(Buffer.from(certificatePem)).authorities;
   return authority?.fingerprint.slice(0, 16) ?? '';
 }

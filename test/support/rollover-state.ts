@@ -76,6 +76,7 @@ export function node(name: string, changes: Partial<ClusterNode> = {}): ClusterN
     addresses: ['10.0.0.1'],
     kubeletPort: 10_250,
     isReady: true,
+    isControlPlane: false,
     report: report(),
     ...changes,
   };

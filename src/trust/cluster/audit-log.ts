@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs';
 import * as v from 'valibot';
 import { AgentError } from '../../core/errors.ts';
 import type { Instant } from '../../core/instant.ts';
+import { shortFingerprint } from '../../core/trust.ts';
 import { printable } from '../../core/printable.ts';
 import type { ClientUse } from './gate.ts';
 
@@ -16,7 +17,7 @@ interface SeenCertificate {
 
 export interface AuditQuestion {
   readonly files: readonly string[];
-  /** SHA-256 hashes of certificates that the new CA issued. */
+  /** The first 16 digits of the SHA-256 hashes of certificates that the new CA issued. */
   readonly byNext: ReadonlySet<string>;
   /** Users whose current certificate the new CA issued, although its hash is unknown. */
   readonly reissued: ReadonlySet<string>;
@@ -44,7 +45,9 @@ export async function readClientUse({
   }
   const all = [...seen.values()];
   const clients = all.filter(
-    (one) => !byNext.has(one.fingerprint) && !(reissued.has(one.user) && isNewest(one, all)),
+    (one) =>
+      !byNext.has(shortFingerprint(one.fingerprint)) &&
+      !(reissued.has(one.user) && isNewest(one, all)),
   );
   return {
     from,

@@ -1,7 +1,7 @@
 import type { X509Certificate } from 'node:crypto';
 import { hash } from 'node:crypto';
 import { join } from 'node:path';
-import type { ControlPlaneTrust } from '../../core/control-plane-annotation.ts';
+import type { ControlPlaneTrust, IssuedLeaf } from '../../core/control-plane-annotation.ts';
 import type { Instant } from '../../core/instant.ts';
 import { shortFingerprint } from '../../core/trust.ts';
 import { isSignedBy } from '../../kube/authorities.ts';
@@ -25,14 +25,16 @@ export async function readControlPlaneTrust(
   const authorities = current?.authorities ?? [];
   const known = [...authorities, ...(next ? [next] : []), ...(signing?.authorities ?? [])];
   const leaves = await componentLeaves(directories);
-  const leaf = leaves.map(({ name, certificate }) => [name, issuerOf(certificate, known)] as const);
+  const issued = leaves.map(
+    ({ name, certificate }) => [name, issuedLeaf(certificate, known)] as const,
+  );
   const etcd = countIn(authorityFile('etcd-ca', directories));
   const frontProxy = countIn(authorityFile('front-proxy-ca', directories));
   return {
     authorities: authorities.map(digitsOf),
     ...(next && { next: digitsOf(next) }),
     ...(signing && { signer: onlyOne(signing) }),
-    leaf: Object.fromEntries(leaf),
+    leaves: Object.fromEntries(issued),
     ...kubeletSide(apiServer),
     ...(etcd !== undefined && { etcdAuthorities: etcd }),
     ...(frontProxy !== undefined && { frontProxyAuthorities: frontProxy }),
@@ -64,13 +66,16 @@ function digitsOf({ raw }: X509Certificate): string {
   return shortFingerprint(hash('sha256', raw, 'hex'));
 }
 
-/** Empty for an unreadable certificate, and for one that none of these CAs issued. */
-function issuerOf(
+function issuedLeaf(
   certificate: X509Certificate | undefined,
   authorities: readonly X509Certificate[],
-): string {
-  const issuer = authorities.find((one) => certificate && isSignedBy(certificate, one));
-  return issuer === undefined ? '' : digitsOf(issuer);
+): IssuedLeaf {
+  if (certificate === undefined) return { issuer: '', fingerprint: '' };
+  const issuer = authorities.find((one) => isSignedBy(certificate, one));
+  return {
+    issuer: issuer === undefined ? '' : digitsOf(issuer),
+    fingerprint: digitsOf(certificate),
+  };
 }
 
 /** What kube-apiserver uses for its connections to kubelets. */

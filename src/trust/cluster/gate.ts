@@ -66,12 +66,13 @@ export interface GateInput {
   readonly authorities: Required<RolloverAuthorities>;
   /** Absent without probes. Then no gate is `harmful` because of what the API servers do. */
   readonly servers?: ServerTrust;
-  /** The signing files of kube-controller-manager that were read. */
+  /** The signing files of kube-controller-manager on the control-plane nodes that are known. */
   readonly signingFiles?: readonly ProbedIssuer[];
   /** Served certificates of kubelets, and certificates of components and administrators. */
   readonly leaves?: readonly ProbedIssuer[];
-  /** Absent if it cannot be seen from this machine. */
-  readonly kubeletClient?: KubeletClient;
+  readonly kubeletClients?: readonly KubeletClient[];
+  /** Why the files of some control-plane nodes are unknown. */
+  readonly hiddenControlPlanes?: readonly GateReason[];
   /** What the audit log says about clients. Absent without an audit log. */
   readonly clients?: ClientUse;
   readonly confirmed?: Confirmed;
@@ -79,6 +80,8 @@ export interface GateInput {
 
 /** The client certificate of an API server for kubelets. */
 export interface KubeletClient {
+  /** As in `apiserver-kubelet-client.crt on control-plane-2`. */
+  readonly place: string;
   readonly changedAt: Instant;
   readonly issuer: ProbedIssuer['issuer'];
 }

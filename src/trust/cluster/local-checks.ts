@@ -1,3 +1,5 @@
+import { controlPlaneDifferences } from './control-plane-differences.ts';
+import type { ControlPlanes } from './control-planes.ts';
 import type { GateReason, RolloverSide } from './gate.ts';
 import type { LocalControlPlane } from './local-control-plane.ts';
 import type { ServerProbe } from './probes.ts';
@@ -5,10 +7,11 @@ import type { ServerProbe } from './probes.ts';
 export interface LocalChecks {
   readonly local: LocalControlPlane;
   readonly probes: readonly ServerProbe[];
+  readonly others: Pick<ControlPlanes, 'reported'>;
 }
 
-/** What is wrong on this control-plane node, and where the API servers differ; harmful reasons first. */
-export function checkLocalControlPlane({ local, probes }: LocalChecks): GateReason[] {
+/** What is wrong on this control-plane node, and where the control-plane nodes differ; harmful reasons first. */
+export function checkLocalControlPlane({ local, probes, others }: LocalChecks): GateReason[] {
   const reasons = [
     ...unmatchedKeys(local),
     ...badSigningFiles(local),
@@ -16,6 +19,7 @@ export function checkLocalControlPlane({ local, probes }: LocalChecks): GateReas
     ...differentTrust(local),
     ...kubeconfigsWithout(local, probes),
     ...differentServers(probes),
+    ...(local.trust === undefined ? [] : controlPlaneDifferences(local.trust, others.reported)),
   ];
   return [...reasons.filter(isHarmful), ...reasons.filter((reason) => !isHarmful(reason))];
 }

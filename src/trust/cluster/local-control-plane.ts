@@ -29,7 +29,7 @@ export interface LocalControlPlane {
 }
 
 export interface LocalLeaf extends ProbedIssuer {
-  /** SHA-256 of the certificate; absent if it is unreadable. */
+  /** SHA-256 of the certificate, or its first digits. Absent if it is unreadable. */
   readonly fingerprint?: string;
 }
 
@@ -79,7 +79,7 @@ function kubeletClientOf(
   const [leaf] = reading?.kind === 'read' ? reading.certificates : [];
   if (reading?.kind !== 'read' || leaf === undefined) return undefined;
   const issuer = issuerOf(new X509Certificate(leaf.der), authorities);
-  return { changedAt: reading.changedAt, issuer };
+  return { place: 'apiserver-kubelet-client.crt', changedAt: reading.changedAt, issuer };
 }
 
 function localLeaf(

@@ -19,8 +19,8 @@ import type { ServerProbe } from './probes.ts';
 /** What the gates of the API servers need beside the input of the others. */
 export interface ServerFindings {
   readonly probes: readonly ServerProbe[];
-  /** The files of this machine that components read CAs from. */
-  readonly trustFiles: readonly TrustFile[];
+  /** The files of kube-apiserver --kubelet-certificate-authority. */
+  readonly kubeletAuthorities: readonly TrustFile[];
   readonly kubelets: readonly ProbedIssuer[];
   readonly unlisted?: Failure;
 }
@@ -45,19 +45,19 @@ export function judgeAll(input: GateInput, findings: ServerFindings): Gate[] {
 
 function serversFacts(
   input: GateInput,
-  { probes, trustFiles, kubelets, unlisted }: ServerFindings,
+  { probes, kubeletAuthorities, kubelets, unlisted }: ServerFindings,
   isOldInUse: boolean,
 ): ServersFacts {
-  const kubeletAuthority = trustFiles.find(({ flag }) =>
-    flag.endsWith('--kubelet-certificate-authority'),
-  );
+  const { leaves = [], hiddenControlPlanes = [] } = input;
   return {
     probes,
     isOldInUse,
     isNextInUse: isNextInUse(input),
-    ...(kubeletAuthority !== undefined && { kubeletAuthority }),
+    kubeletAuthorities,
     servedByKubelets: new Set(kubelets.map(({ issuer }) => issuer)),
     readAt: input.state.readAt,
     ...(unlisted !== undefined && { unlisted }),
+    managers: leaves.filter(({ place }) => place.includes('controller-manager.conf')),
+    hiddenControlPlanes,
   };
 }

@@ -1,18 +1,28 @@
 import { nodeSubject } from '../../core/certificate-spec.ts';
 import type { Failure } from '../../core/errors.ts';
 import type { Instant } from '../../core/instant.ts';
+import { shortFingerprint } from '../../core/trust.ts';
 import type { ClusterAccess } from '../../kube/cluster-access.ts';
 import { KubeClient } from '../../kube/rest-client.ts';
 import type { KubernetesDirectories } from '../../pki/layout.ts';
 import { ServerClock } from '../../pki/unattended/server-clock.ts';
 import type { Clock } from '../../sys/clock.ts';
+import { interfaceAddresses } from '../../sys/network-interfaces.ts';
 import { readClientUse } from './audit-log.ts';
 import type { NamedAuthorities } from './authorities.ts';
 import { rolloverAuthorities } from './authorities.ts';
 import type { ClientUse, Confirmed, Gate, ProbedIssuer, RolloverAuthorities } from './gate.ts';
 import { reportsLeafFrom } from './issued-by.ts';
 import { dialKubelets } from './kubelet-ports.ts';
-import type { LocalControlPlane } from './local-control-plane.ts';
+import type { ControlPlanes } from './control-planes.ts';
+import {
+  kubeletAuthoritiesOf,
+  kubeletClientsOf,
+  leavesOf,
+  otherControlPlanes,
+  signingFilesOf,
+} from './control-planes.ts';
+import type { LocalControlPlane, LocalLeaf } from './local-control-plane.ts';
 import { readLocalControlPlane } from './local-control-plane.ts';
 import type { ProbedServer, ServerProbe } from './probes.ts';
 import { probeServers } from './probes.ts';
@@ -50,6 +60,8 @@ export interface RolloverView {
   readonly state: ClusterState;
   readonly probes: readonly ServerProbe[];
   readonly local: LocalControlPlane;
+  /** The control-plane nodes other than this machine. */
+  readonly others: ControlPlanes;
   /** In the order of the rollover. Empty while the cluster has one CA. */
   readonly gates: readonly Gate[];
 }
@@ -72,18 +84,22 @@ export async function viewRollover(question: RolloverQuestion): Promise<Rollover
     ),
   }));
   const { old, next } = question.authorities ?? rolloverAuthorities(state, question.named);
-  const server = access.cluster.server;
-  if (next === undefined) {
-    const local = await readLocalControlPlane(directories, { old });
-    return { server, authorities: { old }, state, local, probes: [], gates: [] };
-  }
+  const { server } = access.cluster;
+  const local = await readLocalControlPlane(directories, { old, ...(next && { next }) });
+  const others = otherControlPlanes({
+    state,
+    servers,
+    own: new Set(local.isControlPlane ? interfaceAddresses() : []),
+    ...confirmed,
+  });
+  const view = { server, authorities: { old, ...(next && { next }) }, state, local, others };
+  if (next === undefined) return { ...view, probes: [], gates: [] };
   const authorities = { old, next };
-  const local = await readLocalControlPlane(directories, authorities);
   const probes = await step('the API servers', question, async () =>
     probe(servers, { authorities, now: serverClock.now(), question }),
   );
-  const found = { authorities, state, local, probes, ...(unlisted !== undefined && { unlisted }) };
-  return { server, authorities, state, local, probes, gates: await judge(found, question) };
+  const found = { ...view, authorities, probes, ...(unlisted !== undefined && { unlisted }) };
+  return { ...view, probes, gates: await judge(found, question) };
 }
 
 /** Names what the command waits for. */
@@ -121,27 +137,36 @@ interface Findings {
   readonly authorities: Required<RolloverAuthorities>;
   readonly state: ClusterState;
   readonly local: LocalControlPlane;
+  readonly others: ControlPlanes;
   readonly probes: readonly ServerProbe[];
   readonly unlisted?: Failure;
 }
 
 async function judge(found: Findings, question: RolloverQuestion): Promise<Gate[]> {
-  const { authorities, state, local, probes, unlisted } = found;
-  const { kubeletClient, signingFiles, leaves, trustFiles } = local;
+  const { authorities, state, local, others, probes, unlisted } = found;
   const kubelets = await step('the kubelets', question, async () => dialReady(found, question));
-  const clients = await clientUse(found, question);
+  const components = [...local.leaves, ...leavesOf(others, authorities)];
+  const clients = await clientUse({ ...found, components }, question);
   const input = {
     state,
     authorities,
     servers: serverTrustOf(probes),
-    signingFiles,
-    leaves: [...leaves, ...kubelets],
-    ...(kubeletClient !== undefined && { kubeletClient }),
+    signingFiles: [...local.signingFiles, ...signingFilesOf(others, authorities)],
+    leaves: [...components, ...kubelets],
+    kubeletClients: [
+      ...(local.kubeletClient === undefined ? [] : [local.kubeletClient]),
+      ...kubeletClientsOf(others, authorities),
+    ],
+    hiddenControlPlanes: others.hidden,
     ...(clients !== undefined && { clients }),
     confirmed: question.confirmed,
   };
-  const others = { probes, trustFiles, kubelets, ...(unlisted !== undefined && { unlisted }) };
-  return judgeAll(input, others);
+  const kubeletAuthorities = [
+    ...local.trustFiles.filter(({ flag }) => flag.endsWith(' --kubelet-certificate-authority')),
+    ...kubeletAuthoritiesOf(others, authorities),
+  ];
+  const findings = { probes, kubeletAuthorities, kubelets };
+  return judgeAll(input, { ...findings, ...(unlisted !== undefined && { unlisted }) });
 }
 
 /** A Node that is not Ready is a reason already. */
@@ -158,11 +183,11 @@ async function dialReady(
 
 /** Undefined without an audit log. */
 async function clientUse(
-  { authorities, state, local }: Findings,
+  { authorities, state, components }: Findings & { readonly components: readonly LocalLeaf[] },
   { auditLogs }: RolloverQuestion,
 ): Promise<ClientUse | undefined> {
-  const byNext = local.leaves.flatMap(({ issuer, fingerprint }) =>
-    issuer === 'next' && fingerprint !== undefined ? [fingerprint] : [],
+  const byNext = components.flatMap(({ issuer, fingerprint }) =>
+    issuer === 'next' && fingerprint !== undefined ? [shortFingerprint(fingerprint)] : [],
   );
   const reissued = reissuedNodes(state, authorities);
   return await readClientUse({ files: auditLogs, byNext: new Set(byNext), reissued });

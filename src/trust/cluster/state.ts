@@ -1,3 +1,4 @@
+import type { ControlPlaneAnnotation } from '../../core/control-plane-annotation.ts';
 import type { Failure } from '../../core/errors.ts';
 import type { Instant } from '../../core/instant.ts';
 import type { TrustAnnotation } from '../../core/trust-annotation.ts';
@@ -38,6 +39,10 @@ export interface ClusterNode {
   readonly isReady: boolean;
   /** Absent if the Node has no annotation, `malformed` if it cannot be parsed. */
   readonly report?: TrustAnnotation | 'malformed';
+  /** The Node has the label of the control plane. */
+  readonly isControlPlane: boolean;
+  /** The report of a control-plane node, as above. */
+  readonly controlPlane?: ControlPlaneAnnotation | 'malformed';
 }
 
 /** The CAs in one object. Equal bundles share one array. */

@@ -185,7 +185,10 @@ const controlPlanes: readonly ControlPlaneAnnotation[] = [
     authorities: [old, next],
     next,
     signer: old,
-    leaf: { apiserver: next, 'admin.conf': '' },
+    leaves: {
+      apiserver: { issuer: next, fingerprint: old },
+      'admin.conf': { issuer: '', fingerprint: '' },
+    },
     kubeletClientChangedAt: 0,
     kubeletAuthority: { authorities: [next], changedAt: Date.UTC(2026, 10, 29, 12) },
     etcdAuthorities: 1,
@@ -193,7 +196,7 @@ const controlPlanes: readonly ControlPlaneAnnotation[] = [
     startedAt: { 'kube-apiserver': 0, 'kube-controller-manager': 1_000 },
     reportedAt: Date.UTC(2026, 10, 29, 12),
   },
-  { authorities: [], signer: '', leaf: {}, startedAt: {}, reportedAt: 0 },
+  { authorities: [], signer: '', leaves: {}, startedAt: {}, reportedAt: 0 },
 ];
 
 const controlPlane: FuzzTarget = {

@@ -33,7 +33,7 @@ async function use(
   const directory = await temporaryDirectory(context);
   const files = logs.map((_, at) => join(directory, `audit-${at}.log`));
   for (const [at, file] of files.entries()) await writeFile(file, logs[at]?.join('\n') ?? '');
-  const byNext = new Set([hash('a')]);
+  const byNext = new Set([hash('a').slice(0, 16)]);
   return readClientUse({ files, byNext, reissued: new Set(['system:node:worker-1']) });
 }
 

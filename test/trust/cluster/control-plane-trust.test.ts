@@ -29,7 +29,7 @@ async function reported(
 
 describe('readControlPlaneTrust()', () => {
   it('reports the CAs of each file, and the issuer of each certificate', async (context) => {
-    const { kubeletAuthority, ...found } = await reported(context, {
+    const { kubeletAuthority, leaves, ...found } = await reported(context, {
       'ca.crt': old.pem + next.pem,
       'ca-next.crt': next.pem,
       'ca-signing.crt': old.pem,
@@ -41,15 +41,20 @@ describe('readControlPlaneTrust()', () => {
       authorities: [oldDigits, nextDigits],
       next: nextDigits,
       signer: oldDigits,
-      leaf: {
-        'admin.conf': nextDigits,
-        apiserver: nextDigits,
-        'apiserver-kubelet-client': oldDigits,
-        'scheduler.conf': '',
-      },
       etcdAuthorities: 1,
       frontProxyAuthorities: 2,
     });
+    assert.deepEqual(
+      Object.entries(leaves).map(([name, { issuer }]) => [name, issuer]),
+      [
+        ['admin.conf', nextDigits],
+        ['apiserver', nextDigits],
+        ['apiserver-kubelet-client', oldDigits],
+        ['scheduler.conf', ''],
+      ],
+    );
+    assert.match(leaves['apiserver']?.fingerprint ?? '', /^[\da-f]{16}$/);
+    assert.equal(leaves['scheduler.conf']?.fingerprint, '');
     assert.deepEqual(kubeletAuthority?.authorities, [nextDigits, otherDigits]);
     assert.ok(kubeletAuthority.changedAt !== undefined);
   });
@@ -57,8 +62,8 @@ describe('readControlPlaneTrust()', () => {
   it('reports files that are missing, and a signing file with two certificates', async (context) => {
     const found = await reported(context, { 'ca-signing.crt': old.pem + next.pem });
     assert.deepEqual(
-      { ...found, leaf: {} },
-      { authorities: [], signer: '', leaf: {}, kubeletAuthority: { authorities: [] } },
+      { ...found, leaves: {} },
+      { authorities: [], signer: '', leaves: {}, kubeletAuthority: { authorities: [] } },
     );
   });
 

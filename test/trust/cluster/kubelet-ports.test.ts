@@ -14,7 +14,7 @@ async function kubeletOf(authority: Authority): Promise<ApiServer> {
 }
 
 function nodeAt(name: string, port: number, addresses = ['127.0.0.1']): ClusterNode {
-  return { name, isReady: true, addresses, kubeletPort: port };
+  return { name, isReady: true, isControlPlane: false, addresses, kubeletPort: port };
 }
 
 describe('dialKubelets()', () => {

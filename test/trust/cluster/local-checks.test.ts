@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import type { ControlPlaneAnnotation } from '../../../src/core/control-plane-annotation.ts';
 import type { LocalChecks } from '../../../src/trust/cluster/local-checks.ts';
 import { checkLocalControlPlane } from '../../../src/trust/cluster/local-checks.ts';
 import type { LocalControlPlane } from '../../../src/trust/cluster/local-control-plane.ts';
 import type { ServerProbe } from '../../../src/trust/cluster/probes.ts';
+import { lines } from '../../support/rollover-state.ts';
 
 const both = ['old', 'next'] as const;
 const clientCa = { flag: 'kube-apiserver --client-ca-file', path: '/pki/ca.crt', has: both };
@@ -16,6 +18,7 @@ const fine: LocalControlPlane = {
   trustFiles: [clientCa, rootCa],
   kubeconfigs: [admin],
   keys: [{ certificate: '/pki/ca.crt', key: '/pki/ca.key', matches: true }],
+  trust: { authorities: ['a', 'b'], next: 'b', leaves: {}, etcdAuthorities: 1 },
 };
 const cp1: ServerProbe = {
   server: { name: 'cp1', host: '10.0.0.1', port: 6443 },
@@ -29,6 +32,8 @@ const cases: readonly {
   readonly name: string;
   readonly local?: Partial<LocalControlPlane>;
   readonly probes?: LocalChecks['probes'];
+  /** What another control-plane node reports. */
+  readonly reported?: Partial<ControlPlaneAnnotation>;
   readonly expected: readonly (readonly [state: string, message: RegExp])[];
 }[] = [
   { name: 'finds nothing if all files have both CAs', expected: [] },
@@ -65,16 +70,40 @@ const cases: readonly {
     probes: [cp1, { ...cp2, byNext: { kind: 'rejected' } }],
     expected: [['waiting', /do not have the same CAs: cp1 \(old CA accepted, new CA accepted/]],
   },
+  {
+    name: 'finds nothing if another control-plane node has the same CAs',
+    reported: { frontProxyAuthorities: 2 },
+    expected: [],
+  },
+  {
+    name: 'names another control-plane node that lacks a CA',
+    reported: { authorities: ['a'] },
+    expected: [['waiting', /^ca.crt differs .*: this node has a and b \[cp2 \(a\)\]$/]],
+  },
+  {
+    name: 'names another control-plane node with another new CA',
+    reported: { next: 'c' },
+    expected: [['waiting', /^ca-next.crt differs .*: this node has b \[cp2 \(c\)\]$/]],
+  },
+  {
+    name: 'names another control-plane node in a rollover of the CA of etcd',
+    reported: { etcdAuthorities: 2 },
+    expected: [['waiting', /^etcd\/ca.crt differs .*: this node has 1 CA \[cp2 \(2 CAs\)\]$/]],
+  },
 ];
 
 describe('checkLocalControlPlane()', () => {
-  for (const { name, local, probes = [cp1, cp2], expected } of cases) {
+  for (const { name, local, probes = [cp1, cp2], reported, expected } of cases) {
     it(name, () => {
-      const reasons = checkLocalControlPlane({ local: { ...fine, ...local }, probes });
+      const own = { ...fine, ...local };
+      const report = { leaves: {}, startedAt: {}, reportedAt: 0, authorities: [], ...own.trust };
+      const others = { reported: [{ node: 'cp2', report: { ...report, ...reported } }] };
+      const reasons = checkLocalControlPlane({ local: own, probes, others });
       assert.equal(reasons.length, expected.length, JSON.stringify(reasons));
+      const shown = lines(reasons).map((line) => line.slice(line.indexOf(' ') + 1));
       for (const [at, [state, message]] of expected.entries()) {
         assert.equal(reasons[at]?.state, state);
-        assert.match(reasons[at]?.message ?? '', message);
+        assert.match(shown[at] ?? '', message);
         assert.ok(reasons[at]?.remedy);
       }
     });

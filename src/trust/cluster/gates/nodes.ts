@@ -1,16 +1,11 @@
 import { shortFingerprint } from '../../../core/trust.ts';
 import type { Instant } from '../../../core/instant.ts';
-import { formatDuration, hour, minute } from '../../../core/instant.ts';
 import type { TrustAnnotation } from '../../../core/trust-annotation.ts';
 import { trustAnnotationKey } from '../../../core/trust-annotation.ts';
 import type { Gate, GateInput, GateReason, RolloverSide } from '../gate.ts';
 import type { ClusterNode } from '../state.ts';
+import { reportProblem } from './report-problem.ts';
 import { counted, gateOf, judged, missingSides, restoreServing, sideNames } from './verdict.ts';
-
-/** Nodes report every day. */
-const longestReportAge = 25 * hour;
-
-const longestSkew = 5 * minute;
 
 /** G3: every node trusts both CAs, and its kubelet uses them. */
 export function judgeNodes(input: GateInput): Gate {
@@ -73,12 +68,13 @@ function causesOfReport(
   readAt: Instant,
   causesOf: (report: TrustAnnotation) => readonly NodeCause[],
 ): readonly NodeCause[] {
-  if (report === undefined) return [withoutReport];
-  if (report === 'malformed') return [malformedReport];
-  const causes = causesOf(report);
-  const age = readAt - report.reportedAt;
-  if (age > longestReportAge) return [staleReport, ...causes.filter(isHarmful)];
-  return age < -longestSkew ? [futureReport, ...causes] : causes;
+  const problem = reportProblem(report, { key: trustAnnotationKey, readAt });
+  const causes = typeof report === 'object' ? causesOf(report) : [];
+  if (problem === undefined) return causes;
+  const { kind, what, remedy } = problem;
+  // What an old report has may have changed since, unless a connection fails with it.
+  const known = kind === 'stale' ? causes.filter(isHarmful) : causes;
+  return [{ state: 'waiting', what, remedy }, ...known];
 }
 
 function isHarmful({ state }: NodeCause): boolean {
@@ -94,31 +90,6 @@ function offline(cause: NodeCause): NodeCause {
     remedy: 'Start these nodes, delete their Nodes, or ignore them: --except NODE',
   };
 }
-
-const withoutReport: NodeCause = {
-  state: 'waiting',
-  what: `the Node has no annotation ${trustAnnotationKey}`,
-  remedy: 'Run nodecertd with trust.enabled on these nodes, or ignore them: --except NODE',
-};
-
-const malformedReport: NodeCause = {
-  state: 'waiting',
-  what: `the annotation ${trustAnnotationKey} is malformed`,
-  remedy: 'Write it again, on the node: nodecertd trust sync',
-};
-
-const staleReport: NodeCause = {
-  state: 'waiting',
-  what: `the annotation ${trustAnnotationKey} is older than ${formatDuration(longestReportAge)}`,
-  remedy: 'Check the agent on the node: nodecertd trust sync',
-};
-
-/** Nothing shows when such a report becomes old. */
-const futureReport: NodeCause = {
-  state: 'waiting',
-  what: `the annotation ${trustAnnotationKey} is from the future`,
-  remedy: 'Correct the clock of the node, and then run on it: nodecertd trust sync',
-};
 
 function behindInTrust(report: TrustAnnotation, input: GateInput): NodeCause[] {
   const missing = [...behindInKubeconfig(report, input), ...behindInClientCa(report, input)];
@@ -142,13 +113,14 @@ function behindInKubeconfig({ places }: TrustAnnotation, input: GateInput): Node
 /** The kubelet verifies the client certificates of the API servers with these CAs. */
 function behindInClientCa({ places }: TrustAnnotation, input: GateInput): NodeCause[] {
   const has = (side: RolloverSide): boolean => includes(places.clientCa, side, input);
-  const used = input.kubeletClient?.issuer;
+  const isUsed = (side: RolloverSide): boolean =>
+    input.kubeletClients?.some(({ issuer }) => issuer === side) === true;
   const isNeeded = (side: RolloverSide): boolean =>
-    side === used || missingSides(has, input.servers).some((missing) => missing.side === side);
+    isUsed(side) || missingSides(has, input.servers).some((missing) => missing.side === side);
   const missing = (['next', 'old'] as const).filter((side) => !has(side) && isNeeded(side));
   return missing.map((side) => {
     const what = `clientCAFile lacks ${sideNames[side]}`;
-    if (side !== used) return { state: 'waiting', what, remedy: notWritten };
+    if (!isUsed(side)) return { state: 'waiting', what, remedy: notWritten };
     return {
       state: 'harmful',
       what: `${what}, which issued the client certificate of kube-apiserver for kubelets`,

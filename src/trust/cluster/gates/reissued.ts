@@ -1,7 +1,7 @@
 import { shortFingerprint } from '../../../core/trust.ts';
 import { formatDuration, minute } from '../../../core/instant.ts';
 import type { TrustAnnotation } from '../../../core/trust-annotation.ts';
-import type { Gate, GateInput, GateReason, ProbedIssuer } from '../gate.ts';
+import type { Gate, GateInput, GateReason, KubeletClient, ProbedIssuer } from '../gate.ts';
 import type { NodeCause } from './nodes.ts';
 import { reasonsOfNodes } from './nodes.ts';
 import { gateOf, judged } from './verdict.ts';
@@ -16,7 +16,8 @@ export function judgeReissued(input: GateInput): Gate {
       reasonsOfNodes(nodes, input, (report) => behindInLeaves(report, input)),
     ),
     ...ofPlaces(input),
-    ...ofKubeletClient(input),
+    ...(input.kubeletClients ?? []).flatMap((client) => ofKubeletClient(client, input)),
+    ...(input.hiddenControlPlanes ?? []),
   ]);
 }
 
@@ -85,14 +86,16 @@ function reasonFor(
   return objects.length === 0 ? [] : [{ state, ...text, objects }];
 }
 
-function ofKubeletClient({ kubeletClient, state: { readAt } }: GateInput): GateReason[] {
-  if (kubeletClient === undefined) return [];
-  const age = readAt - kubeletClient.changedAt;
+function ofKubeletClient(
+  { place, changedAt }: KubeletClient,
+  { state: { readAt } }: GateInput,
+): GateReason[] {
+  const age = readAt - changedAt;
   if (age >= kubeletClientDelay) return [];
   return [
     {
       state: 'waiting',
-      message: `apiserver-kubelet-client.crt changed ${formatDuration(age)} ago, and API servers may use the previous one for 6m`,
+      message: `${place} changed ${formatDuration(age)} ago, and API servers may use the previous one for 6m`,
       remedy: `Wait for ${formatDuration(kubeletClientDelay - age)}`,
     },
   ];

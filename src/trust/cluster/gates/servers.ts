@@ -1,4 +1,4 @@
-import type { Gate, GateReason, ProbedIssuer } from '../gate.ts';
+import type { Gate, GateReason, ProbedIssuer, RolloverSide } from '../gate.ts';
 import { gateOf, sideNames, unseen } from './verdict.ts';
 import type { Failure } from '../../../core/errors.ts';
 import type { Instant } from '../../../core/instant.ts';
@@ -13,13 +13,17 @@ export interface ServersFacts {
   readonly isOldInUse: boolean;
   /** The new CA has issued a certificate already. */
   readonly isNextInUse: boolean;
-  /** The file of --kubelet-certificate-authority on this machine, if kube-apiserver has that flag. */
-  readonly kubeletAuthority?: TrustFile;
+  /** The file of each kube-apiserver that has --kubelet-certificate-authority. */
+  readonly kubeletAuthorities: readonly TrustFile[];
   /** The CAs by which kubelets serve a certificate now. */
   readonly servedByKubelets: ReadonlySet<ProbedIssuer['issuer']>;
   readonly readAt: Instant;
   /** Why there may be API servers that were not probed. */
   readonly unlisted?: Failure;
+  /** The files with a client certificate of kube-controller-manager, with its issuer. */
+  readonly managers: readonly ProbedIssuer[];
+  /** Why the files of some control-plane nodes are unknown. */
+  readonly hiddenControlPlanes: readonly GateReason[];
 }
 
 /** kube-apiserver reads --kubelet-certificate-authority every 5 minutes. */
@@ -27,28 +31,40 @@ const kubeletAuthorityDelay = 6 * minute;
 
 /** G1: each API server accepts certificates of both CAs from clients and from kubelets. */
 export function judgeServers(facts: ServersFacts): Gate {
-  const { probes, isOldInUse, isNextInUse, unlisted } = facts;
+  const { probes, isOldInUse, isNextInUse, unlisted, managers } = facts;
+  const users = { old: managersWith('old', managers), new: managersWith('next', managers) };
   return gateOf('G1', [
     ...(unlisted === undefined ? [] : [unseen('all API servers', unlisted.message)]),
     ...unanswered(probes),
     ...withoutKey(probes, isOldInUse),
-    ...rejections(probes, { ca: 'new', result: ({ byNext }) => byNext, isInUse: isNextInUse }),
+    ...rejections(probes, {
+      ca: 'new',
+      result: ({ byNext }) => byNext,
+      isInUse: isNextInUse,
+      managers: users.new,
+    }),
     // At the end of a rollover, a server has to reject certificates that the old CA issued.
     ...(isOldInUse
-      ? rejections(probes, { ca: 'old', result: ({ byOld }) => byOld, isInUse: true })
+      ? rejections(probes, {
+          ca: 'old',
+          result: ({ byOld }) => byOld,
+          isInUse: true,
+          managers: users.old,
+        })
       : []),
-    ...ofKubeletAuthority(facts),
+    ...facts.kubeletAuthorities.flatMap((file) => ofKubeletAuthority(file, facts)),
+    ...facts.hiddenControlPlanes,
   ]);
 }
 
-function ofKubeletAuthority({
-  kubeletAuthority,
-  servedByKubelets,
-  isOldInUse,
-  readAt,
-}: ServersFacts): GateReason[] {
-  if (kubeletAuthority === undefined) return [];
-  const { flag, path, has, changedAt = 0 } = kubeletAuthority;
+function managersWith(side: RolloverSide, managers: readonly ProbedIssuer[]): readonly string[] {
+  return managers.filter(({ issuer }) => issuer === side).map(({ place }) => place);
+}
+
+function ofKubeletAuthority(
+  { flag, path, has, changedAt = 0 }: TrustFile,
+  { servedByKubelets, isOldInUse, readAt }: ServersFacts,
+): GateReason[] {
   const needed = isOldInUse ? (['next', 'old'] as const) : (['next'] as const);
   const missing = needed.filter((side) => !has.includes(side));
   if (missing.length > 0) {
@@ -110,17 +126,21 @@ interface Rejection {
   readonly ca: 'old' | 'new';
   readonly result: (probe: ServerProbe) => ProbeResult;
   readonly isInUse: boolean;
+  readonly managers: readonly string[];
 }
 
 function rejections(
   probes: readonly ServerProbe[],
-  { ca, result, isInUse }: Rejection,
+  { ca, result, isInUse, managers }: Rejection,
 ): GateReason[] {
   const objects = probes
     .filter((probe) => result(probe).kind === 'rejected')
     .map(({ server }) => server.name);
   if (objects.length === 0) return [];
-  const consequence = isInUse ? `; certificates issued by the ${ca} CA are in use` : '';
+  // Without kube-controller-manager, no CSR is issued and no CA is published.
+  const manager =
+    managers.length === 0 ? '' : `, also by kube-controller-manager (${managers.join(', ')})`;
+  const consequence = isInUse ? `; certificates issued by the ${ca} CA are in use${manager}` : '';
   return [
     {
       state: isInUse ? 'harmful' : 'waiting',

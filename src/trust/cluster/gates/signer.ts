@@ -17,7 +17,7 @@ export function judgeSigner(input: GateInput): Gate {
     ...signers.flatMap((signer) => otherIssuer(signer, input)),
     ...(isProved(signers, input) ? [] : [unproved]),
   ]);
-  return gateOf('G5', [...files, ...activities]);
+  return gateOf('G5', [...files, ...activities, ...(input.hiddenControlPlanes ?? [])]);
 }
 
 const unproved: GateReason = {

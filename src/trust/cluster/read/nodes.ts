@@ -1,7 +1,12 @@
 import * as v from 'valibot';
+import {
+  controlPlaneAnnotationKey,
+  parseControlPlaneAnnotation,
+} from '../../../core/control-plane-annotation.ts';
 import { canonicalIp } from '../../../core/ip-address.ts';
 import type { TrustAnnotation } from '../../../core/trust-annotation.ts';
 import { parseTrustAnnotation, trustAnnotationKey } from '../../../core/trust-annotation.ts';
+import { controlPlaneLabel } from '../../../kube/api-server-list.ts';
 import { listPages } from '../../../kube/list-pages.ts';
 import type { ClusterNode } from '../state.ts';
 import type { ClusterReader } from './reading.ts';
@@ -19,9 +24,9 @@ export async function readNodes(
   const nodes: ClusterNode[] = [];
   const options = { client: () => client, path, schema, asTable: true, limit: 100, signal };
   for await (const { items } of listPages(options)) {
-    for (const { report, ...node } of items) {
+    for (const { report, controlPlane, ...node } of items) {
       const kubeletPort = ports.get(node.name) ?? usualPort;
-      nodes.push({ ...node, kubeletPort, ...reports.in(report) });
+      nodes.push({ ...node, kubeletPort, ...reports.in(report), ...controlPlaneIn(controlPlane) });
     }
   }
   return nodes;
@@ -41,7 +46,14 @@ const schema = v.pipe(
     object: v.object({
       metadata: v.object({
         name: v.string(),
-        annotations: v.nullish(v.object({ [trustAnnotationKey]: v.nullish(v.string()) }), {}),
+        labels: v.nullish(v.object({ [controlPlaneLabel]: v.nullish(v.string()) }), {}),
+        annotations: v.nullish(
+          v.object({
+            [trustAnnotationKey]: v.nullish(v.string()),
+            [controlPlaneAnnotationKey]: v.nullish(v.string()),
+          }),
+          {},
+        ),
       }),
     }),
   }),
@@ -52,7 +64,9 @@ const schema = v.pipe(
       (address) => canonicalIp(address) ?? [],
     ),
     isReady: cells.Status.split(',').includes('Ready'),
+    isControlPlane: typeof metadata.labels[controlPlaneLabel] === 'string',
     report: metadata.annotations[trustAnnotationKey] ?? undefined,
+    controlPlane: metadata.annotations[controlPlaneAnnotationKey] ?? undefined,
   })),
 );
 
@@ -90,6 +104,11 @@ const portSchema = v.pipe(
     port: status?.daemonEndpoints?.kubeletEndpoint?.Port || usualPort,
   })),
 );
+
+function controlPlaneIn(text: string | undefined): Pick<ClusterNode, 'controlPlane'> {
+  if (text === undefined) return {};
+  return { controlPlane: parseControlPlaneAnnotation(text) ?? 'malformed' };
+}
 
 /** Reports of most nodes differ only in their time, so they share the rest. */
 class Reports {

@@ -21,6 +21,7 @@ const unreported: ClusterNode = {
   addresses: [],
   kubeletPort: 10_250,
   isReady: true,
+  isControlPlane: false,
 };
 
 function withReport(
@@ -99,7 +100,10 @@ describe('judgeNodes()', () => {
       withReport(
         { places: { kubeconfig: [oldDigits, nextDigits], clientCa: [oldDigits] } },
         {
-          kubeletClient: { changedAt: now, issuer: 'next' },
+          kubeletClients: [
+            { place: 'cp1', changedAt: now, issuer: 'old' },
+            { place: 'cp2', changedAt: now, issuer: 'next' },
+          ],
         },
       ),
       [

@@ -55,6 +55,7 @@ describe('judgeReissued()', () => {
             addresses: [],
             kubeletPort: 10_250,
             isReady: true,
+            isControlPlane: false,
           },
         ]),
       }),
@@ -87,14 +88,29 @@ describe('judgeReissued()', () => {
       ['harmful 1 node of 1: the certificate kubelet-client was issued by the old CA [node-1]'],
     ],
     'waits until each API server uses its new client certificate for kubelets': [
-      withLeaves(done, { kubeletClient: { changedAt: now - 2 * minute, issuer: 'next' } }),
+      withLeaves(done, {
+        kubeletClients: [
+          { place: 'apiserver-kubelet-client.crt', changedAt: now - 6 * minute, issuer: 'next' },
+          {
+            place: 'apiserver-kubelet-client.crt on cp2',
+            changedAt: now - 2 * minute,
+            issuer: 'next',
+          },
+        ],
+      }),
       [
-        'waiting apiserver-kubelet-client.crt changed 2m ago, and API servers may use the previous one for 6m',
+        'waiting apiserver-kubelet-client.crt on cp2 changed 2m ago, and API servers may use the previous one for 6m',
       ],
     ],
     'accepts the client certificate for kubelets after 6 minutes': [
-      withLeaves(done, { kubeletClient: { changedAt: now - 6 * minute, issuer: 'next' } }),
+      withLeaves(done, {
+        kubeletClients: [{ place: 'cp2', changedAt: now - 6 * minute, issuer: 'next' }],
+      }),
       [],
+    ],
+    'is unknown for a control-plane node without a report': [
+      withLeaves(done, { hiddenControlPlanes: [{ state: 'unknown', message: 'no report' }] }),
+      ['unknown no report'],
     ],
     'is unknown for a credential that may not list Nodes': [
       gateInput({ nodes: forbidden }),

@@ -64,29 +64,50 @@ const cases: readonly {
   },
   {
     name: 'is open if kube-apiserver has read both CAs of kubelets',
-    facts: { kubeletAuthority },
+    facts: { kubeletAuthorities: [kubeletAuthority, kubeletAuthority] },
     state: 'open',
   },
   {
     name: 'waits until kube-apiserver has read the CAs of kubelets',
-    facts: { kubeletAuthority: { ...kubeletAuthority, changedAt: readAt - 2 * minute } },
+    facts: { kubeletAuthorities: [{ ...kubeletAuthority, changedAt: readAt - 2 * minute }] },
     state: 'waiting',
     reasons: [[/kubelet-ca\.crt .*changed 2m ago/]],
   },
   {
     name: 'waits if the CAs of kubelets lack the new one (W8)',
-    facts: { kubeletAuthority: { ...kubeletAuthority, has: ['old'] } },
+    facts: { kubeletAuthorities: [kubeletAuthority, { ...kubeletAuthority, has: ['old'] }] },
     state: 'waiting',
     reasons: [[/kubelet-ca\.crt .*lacks the new CA$/]],
   },
   {
     name: 'is harmful if kubelets serve certificates from a CA that is missing there (W8)',
     facts: {
-      kubeletAuthority: { ...kubeletAuthority, has: ['old'] },
+      kubeletAuthorities: [{ ...kubeletAuthority, has: ['old'] }],
       servedByKubelets: new Set(['next', 'old']),
     },
     state: 'harmful',
     reasons: [[/lacks the new CA, which issued certificates that kubelets serve$/]],
+  },
+  {
+    name: 'names kube-controller-manager if a server rejects the CA of its certificate (W9)',
+    facts: {
+      probes: [probe('cp1', accepted, rejected)],
+      isNextInUse: true,
+      managers: [
+        { place: '/etc/kubernetes/controller-manager.conf', issuer: 'old' },
+        { place: 'controller-manager.conf on cp2', issuer: 'next' },
+      ],
+    },
+    state: 'harmful',
+    reasons: [[/also by kube-controller-manager \(controller-manager\.conf on cp2\)$/, ['cp1']]],
+  },
+  {
+    name: 'is unknown for a control-plane node without a report',
+    facts: {
+      hiddenControlPlanes: [{ state: 'unknown', message: 'no report', remedy: 'Run it' }],
+    },
+    state: 'unknown',
+    reasons: [[/^no report$/]],
   },
   {
     name: 'is unknown without the key of a CA, with one reason for all servers',
@@ -126,6 +147,9 @@ describe('judgeServers()', () => {
         isOldInUse: true,
         isNextInUse: false,
         servedByKubelets: new Set(),
+        kubeletAuthorities: [],
+        managers: [],
+        hiddenControlPlanes: [],
         readAt,
         ...facts,
       });

@@ -120,6 +120,11 @@ describe('judgeSigner()', () => {
         `harmful ${signerName} has issued nothing for 12m: 2 CSRs approved and not issued [csr-12 csr-5]`,
       ],
     ],
+    'is unknown for a control-plane node without a report': [
+      () => [by('next')],
+      { hiddenControlPlanes: [{ state: 'unknown', message: 'no report' }] },
+      ['unknown no report'],
+    ],
     'allows a new leader some time': [() => [approved(4)], {}, []],
   };
   for (const [name, [signers, others, expected]] of Object.entries(cases)) {

@@ -1,0 +1,64 @@
+import type { ControlPlaneTrust } from '../../core/control-plane-annotation.ts';
+import type { ReportedControlPlane } from './control-planes.ts';
+import type { GateReason } from './gate.ts';
+import { counted } from './gates/verdict.ts';
+
+/** The files that differ between this control-plane node and what the others report. */
+export function controlPlaneDifferences(
+  own: ControlPlaneTrust,
+  others: readonly ReportedControlPlane[],
+): GateReason[] {
+  return comparisons.flatMap(({ file, contentOf, remedy }): GateReason[] => {
+    const content = contentOf(own);
+    const differing = others.flatMap(({ node, report }) => {
+      const other = contentOf(report);
+      return other === undefined || other === content ? [] : [`${node} (${other})`];
+    });
+    if (content === undefined || differing.length === 0) return [];
+    return [
+      {
+        state: 'waiting',
+        message: `${file} differs between the control-plane nodes: this node has ${content}`,
+        remedy,
+        objects: differing,
+      },
+    ];
+  });
+}
+
+interface Comparison {
+  readonly file: string;
+  /** Undefined for a node without the file. */
+  readonly contentOf: (trust: ControlPlaneTrust) => string | undefined;
+  readonly remedy: string;
+}
+
+const completeStep = 'Complete the step on each control-plane node: nodecertd ca-rollover plan';
+
+const comparisons: readonly Comparison[] = [
+  {
+    file: 'ca.crt',
+    contentOf: ({ authorities }) => authorities.join(' and ') || 'no CA',
+    remedy: completeStep,
+  },
+  {
+    file: 'ca-next.crt',
+    contentOf: ({ next = 'no CA' }) => next,
+    remedy:
+      'Copy ca-next.crt, ca-next.key and ca-bridge.crt from one node to the others, or complete the last step on each',
+  },
+  {
+    file: 'etcd/ca.crt',
+    contentOf: ({ etcdAuthorities }) => countText(etcdAuthorities),
+    remedy: 'Write the same CAs into it on each control-plane node',
+  },
+  {
+    file: 'front-proxy-ca.crt',
+    contentOf: ({ frontProxyAuthorities }) => countText(frontProxyAuthorities),
+    remedy: 'Write the same CAs into it on each control-plane node',
+  },
+];
+
+function countText(count: number | undefined): string | undefined {
+  return count === undefined ? undefined : counted(count, 'CA');
+}
