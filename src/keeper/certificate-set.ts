@@ -15,10 +15,12 @@ import { AddressBook } from './address-book.ts';
 import type { RotatorOptions } from './rotator.ts';
 import { Rotator } from './rotator.ts';
 
-/** Certificates whose signer uses another CA now; trust-reissues.ts implements it. */
+/** What the checks of the trusted CAs found; trust-reissues.ts implements it. */
 export interface ReissuePort {
   /** Whether this pair has to be requested now. */
   isDue(name: string, pair: PairFacts): boolean;
+  /** The last check of the trusted CAs could not read the Node. */
+  readonly isNodeUnreadable: boolean;
 }
 
 export interface CertificateSetOptions extends Omit<
@@ -198,12 +200,15 @@ export class CertificateSet {
     return identity === undefined || identity.usable;
   }
 
-  /** The API server lets only the node's own client certificate read its Node. */
+  /**
+   * The API server lets only the node's own client certificate read its Node. If the check of the
+   * trusted CAs cannot read it, a lookup finds out whether the node needs another credential.
+   */
   get #looksUpNode(): boolean {
-    return (
-      this.#identityReady &&
-      this.#rotators.some(({ spec, observed }) => spec.addresses === 'node' && !observed)
+    const needsAddresses = this.#rotators.some(
+      ({ spec, observed }) => spec.addresses === 'node' && !observed,
     );
+    return this.#identityReady && (needsAddresses || this.#reissues?.isNodeUnreadable === true);
   }
 
   #templateFor(spec: CertificateSpec): CertificateTemplate | undefined {

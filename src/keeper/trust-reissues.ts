@@ -39,6 +39,8 @@ export class TrustReissues {
   /** The serial numbers of the certificates that the last report calls behind, by name. */
   #behind: ReadonlyMap<string, string> = new Map();
   #config: ReissueConfig | undefined;
+  /** The last run of `trust sync` could not read the Node of this machine. */
+  isNodeUnreadable = false;
 
   constructor(options: TrustReissuesOptions) {
     this.#options = options;
@@ -51,6 +53,7 @@ export class TrustReissues {
    */
   apply(config: ReissueConfig | undefined): void {
     this.#config = config;
+    if (config === undefined) this.isNodeUnreadable = false;
     if (config !== undefined || this.#behindSince.size === 0) return;
     this.#behindSince.clear();
     this.#options.save({});

@@ -159,6 +159,7 @@ export class TrustSyncs implements AsyncDisposable {
     const { reissues, pairs } = this.#options;
     // The first run begins before the agent has read its pairs.
     const known = new Map([...pairs(), ...before]);
+    reissues.isNodeUnreadable = report.findings.some(({ id }) => id === 'node_unreadable');
     // A run that failed may not know the CA of the signer.
     if (report.outcome !== 'failed') reissues.reported(report.leaves, known);
     this.#notify(report);

@@ -71,6 +71,10 @@ class Stage implements AsyncDisposable {
   looksAtInterfaces = 0;
   /** The certificates that another CA issued than their signer uses: name and serial. */
   readonly behind = new Set<string>();
+  readonly reissues = {
+    isDue: (name: string, { serial }: PairFacts) => this.behind.has(`${name} ${serial}`),
+    isNodeUnreadable: false,
+  };
   #listener: ChildListener | undefined;
   #exited = false;
   readonly #stop = new AbortController();
@@ -95,7 +99,7 @@ class Stage implements AsyncDisposable {
       journal: new RequestJournal({}, () => undefined),
       releaseMemory: () => undefined,
       preflight,
-      reissues: { isDue: (name, { serial }) => this.behind.has(`${name} ${serial}`) },
+      reissues: this.reissues,
     });
     this.#running = this.keeper.run(this.#stop.signal);
   }
@@ -254,6 +258,17 @@ describe('Keeper', () => {
     stage.report({ type: 'stored', name: 'kubelet-client', attempt: 1, pair, findings: [] });
     await stage.clock.advance(10 * minute);
     assert.equal(stage.count('enroll'), 1);
+  });
+
+  it('looks up the Node without need for addresses only if the trust check cannot read it', async () => {
+    await using stage = await Stage.open();
+    await stage.inspected('kubelet-client');
+    assert.equal(stage.has('look-up-addresses'), false);
+    stage.reissues.isNodeUnreadable = true;
+    await stage.clock.advance(minute);
+    await until('the lookup', () => stage.has('look-up-addresses'));
+    stage.report({ type: 'identity-refused', error: '401' });
+    assert.ok(stage.has('enroll', 'kubelet-client'));
   });
 
   it('has only the pairs that the kubelet does not rotate', async () => {

@@ -326,6 +326,16 @@ describe('TrustSyncs', () => {
     assert.equal(stage.reissues.isDue('kubelet-client', stage.pair), true);
   });
 
+  it('tells whether the last run could read the Node', async (context) => {
+    const findings = [{ id: 'node_unreadable', message: 'HTTP status 401' }];
+    const stage = await Stage.open(context, trustReport({ findings }));
+    stage.configure();
+    await stage.ran(1);
+    assert.equal(stage.reissues.isNodeUnreadable, true);
+    await stage.next(trustReport());
+    assert.equal(stage.reissues.isNodeUnreadable, false);
+  });
+
   it('waits for a host name', async (context) => {
     const stage = await Stage.open(context);
     stage.configure({}, { placeholderHostName: 'localhost' });
