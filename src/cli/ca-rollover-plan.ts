@@ -27,8 +27,7 @@ export function configure(
     .action(async (options: PlanOptions) => {
       using access = await accessOf(options);
       await using client = await KubeClient.open({ access, version, clock });
-      const signal = new AbortController().signal;
-      const facts = await readPlanFacts(client, { now: clock.now(), signal });
+      const facts = await readPlanFacts(client, new AbortController().signal);
       const steps = options.abort === true ? abortPlan(facts) : rolloverPlan(facts);
       const document = { apiVersion: 'nodecertd.io/v1alpha1', kind: 'CaRolloverPlan', steps };
       stdout.write(await print(options.output, document, () => planText(steps)));

@@ -213,6 +213,23 @@ const commands: readonly CommandEntry[] = [
     load: () => import('./ca-rollover-plan.ts'),
   },
   {
+    name: 'ca-rollover apply',
+    summary: 'Do a step of a CA rollover on this control-plane node: create makes the new CA',
+    examples: [
+      [
+        'ca-rollover apply create --ca kubernetes --dry-run',
+        'show what the step changes, and change nothing',
+      ],
+      ['ca-rollover apply create --ca kubernetes', 'create a CA like the old one, and its bridge'],
+      [
+        'ca-rollover apply create --ca kubernetes --import /root/new-ca --yes',
+        'use an existing CA; for scripts',
+      ],
+      ['ca-rollover apply create --ca kubernetes --undo', 'remove the new CA before it is used'],
+    ],
+    load: () => import('./ca-rollover-apply.ts'),
+  },
+  {
     name: 'ca-rollover status',
     summary: 'Show which steps of a CA rollover are safe, and what is missing for the others',
     examples: [

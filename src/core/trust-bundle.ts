@@ -3,6 +3,9 @@ import type { TrustAuthority } from './trust.ts';
 
 type Bundle = readonly TrustAuthority[];
 
+/** What OpenSSL knows of a CA before it tries its key. */
+type AuthorityIdentity = Pick<TrustAuthority, 'subject' | 'subjectKeyId' | 'pin'>;
+
 /**
  * True for one certificate, and for a CA that was renewed with its key: both verify the same
  * certificates. A verifier also compares the names in DER (Go) and the key identifiers (OpenSSL).
@@ -76,13 +79,14 @@ export function ambiguousPairs(bundle: Bundle): [TrustAuthority, TrustAuthority]
   );
 }
 
-function isAmbiguous(a: TrustAuthority, b: TrustAuthority): boolean {
+/** True for such a pair. */
+export function isAmbiguous(a: AuthorityIdentity, b: AuthorityIdentity): boolean {
   const lacksKeyId = a.subjectKeyId === undefined || b.subjectKeyId === undefined;
   return lacksKeyId && a.pin !== b.pin && haveSameSubject(a, b);
 }
 
 /** As OpenSSL compares names: neither the case nor the kind of string counts. */
-function haveSameSubject(a: TrustAuthority, b: TrustAuthority): boolean {
+function haveSameSubject(a: AuthorityIdentity, b: AuthorityIdentity): boolean {
   return a.subject.toLowerCase() === b.subject.toLowerCase();
 }
 

@@ -11,11 +11,19 @@ export async function runInProcess(now: Instant, ...args: readonly string[]): Pr
 
 /** Runs a command that starts no process. */
 export async function runWithClock(clock: Clock, ...args: readonly string[]): Promise<Ended> {
+  return runOnHost({ clock, hostName: 'here' }, ...args);
+}
+
+/** As `runWithClock()`, on a machine with this name. */
+export async function runOnHost(
+  { clock, hostName }: { readonly clock: Clock; readonly hostName: string },
+  ...args: readonly string[]
+): Promise<Ended> {
   let [stdout, stderr] = ['', ''];
   const code = await runCli(args, {
     stdout: { write: (text) => (stdout += text) },
     stderr: { write: (text) => (stderr += text) },
-    environment: { hostName: 'here', workingDirectory: '/' },
+    environment: { hostName, workingDirectory: '/' },
     clock,
     startAgent: async () => 0,
     startApprover: async () => 0,

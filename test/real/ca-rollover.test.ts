@@ -1,16 +1,23 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import {
+  controlPlaneAnnotationKey,
+  parseControlPlaneAnnotation,
+} from '../../src/core/control-plane-annotation.ts';
 import { formatTrustAnnotation, trustAnnotationKey } from '../../src/core/trust-annotation.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { readAuthorities } from '../../src/kube/authorities.ts';
-import { runWithClock } from '../cli/in-process.ts';
+import { runOnHost, runWithClock } from '../cli/in-process.ts';
+import { issueWithOpenssl } from '../pki/renewal/openssl-authority.ts';
 import type { ClusterCa } from '../support/cluster-pki.ts';
 import type { Ended } from '../support/doctor.ts';
 import { skipWithoutRealControlPlane } from '../support/real-control-plane.ts';
+import { adminLeaf } from '../support/real-components.ts';
 import { RolloverPlane } from '../support/rollover-plane.ts';
+import { until } from '../support/until.ts';
 
 /** `nodecertd ca-rollover` through a whole rollover of a real control plane with one node. */
 
@@ -78,6 +85,145 @@ async function report(...cas: readonly ClusterCa[]): Promise<void> {
   const body = { metadata: { annotations: { [trustAnnotationKey]: text } } };
   await rollover.plane.admin.must({ method: 'PATCH', path: `/api/v1/nodes/${node}`, body });
 }
+
+/** The files of a control-plane node before a rollover. */
+async function controlPlaneFolder(name: string): Promise<string> {
+  const files = join(folder, name);
+  await mkdir(files);
+  const { oldCa } = rollover;
+  await writeFile(join(files, 'ca.crt'), oldCa.certificatePem);
+  await writeFile(join(files, 'ca.key'), oldCa.keyPem, { mode: 0o600 });
+  await writeFile(join(files, 'admin.conf'), await rollover.plane.adminKubeconfig());
+  return files;
+}
+
+/** Runs `ca-rollover apply create` on a control-plane node. */
+async function create(hostName: string, ...args: readonly string[]): Promise<Ended> {
+  const files = join(folder, hostName);
+  const places = ['--kubernetes-dir', files, '--cert-dir', files];
+  const command = ['ca-rollover', 'apply', 'create', '--ca', 'kubernetes', ...places];
+  return runOnHost({ clock: systemClock, hostName }, ...command, '-o', 'json', ...args);
+}
+
+/** A file that `create` made on the first node. */
+async function created(name: string): Promise<Buffer> {
+  return readFile(join(folder, 'cp1', name));
+}
+
+interface StepDocument {
+  readonly state: string;
+  readonly tasks: readonly { readonly files?: readonly unknown[]; readonly isDone?: boolean }[];
+  readonly refusals: readonly { readonly message: string; readonly objects?: readonly string[] }[];
+  readonly commands: readonly string[];
+}
+
+function documentOf({ stdout, stderr }: Ended): StepDocument {
+  assert.equal(stderr, '');
+  return JSON.parse(stdout) as StepDocument;
+}
+
+describe('nodecertd ca-rollover apply create', { skip, timeout: 300_000 }, () => {
+  const controlPlanes = ['cp1', 'cp2'];
+  const nodes = '/api/v1/nodes';
+  before(async () => {
+    for (const name of controlPlanes) {
+      await controlPlaneFolder(name);
+      const labels = { 'node-role.kubernetes.io/control-plane': '' };
+      const body = { apiVersion: 'v1', kind: 'Node', metadata: { name, labels } };
+      await rollover.plane.admin.must({ method: 'POST', path: nodes, body });
+    }
+  });
+  after(async () => {
+    for (const name of controlPlanes) {
+      await rollover.plane.admin.must({ method: 'DELETE', path: `${nodes}/${name}` });
+    }
+  });
+
+  it('changes nothing with --dry-run', async () => {
+    const planned = await create('cp1', '--dry-run');
+    assert.equal(planned.code, 0, planned.stderr);
+    assert.equal(documentOf(planned).state, 'planned');
+    assert.deepEqual((await readdir(join(folder, 'cp1'))).toSorted(), [
+      'admin.conf',
+      'ca.crt',
+      'ca.key',
+    ]);
+  });
+
+  it('creates a CA once, and names the command that copies it', async () => {
+    const done = await create('cp1', '--yes');
+    assert.equal(done.code, 0, done.stderr);
+    const { state, commands } = documentOf(done);
+    assert.equal(state, 'done');
+    const files = join(folder, 'cp1');
+    const names = ['ca-next.crt', 'ca-next.key', 'ca-bridge.crt'];
+    assert.deepEqual(commands, [
+      `scp -p ${names.map((name) => join(files, name)).join(' ')} cp2:${files}/`,
+    ]);
+    assert.equal((await stat(join(files, 'ca-next.key'))).mode & 0o777, 0o600);
+    const before = await readFile(join(files, 'ca-next.crt'), 'utf8');
+    const again = await create('cp1', '--yes', '--subject', 'CN=another');
+    assert.deepEqual([again.code, documentOf(again).state], [0, 'nothing-to-do']);
+    assert.equal(await readFile(join(files, 'ca-next.crt'), 'utf8'), before);
+  });
+
+  it('is refused on another node until the CA is copied there', async () => {
+    const refused = await create('cp2', '--yes');
+    assert.equal(refused.code, 3);
+    assert.match(
+      documentOf(refused).refusals[0]?.message ?? '',
+      /^the Node cp1 reports the new CA [\da-f]{16}$/,
+    );
+    for (const name of ['ca-next.crt', 'ca-next.key', 'ca-bridge.crt']) {
+      await copyFile(join(folder, 'cp1', name), join(folder, 'cp2', name));
+    }
+    const copied = await create('cp2', '--yes');
+    assert.equal(copied.code, 0, copied.stdout);
+    assert.deepEqual(documentOf(copied).commands, []);
+    assert.deepEqual(await readdir(join(folder, 'cp2/.nodecertd-rollover')), []);
+  });
+
+  it('connects Node and kubectl with the old CA to a server with the new one', async () => {
+    const { plane, oldCa } = rollover;
+    const { certificate, key } = issueWithOpenssl({
+      subject: '/CN=kube-apiserver',
+      extensions: ['extendedKeyUsage=serverAuth', 'subjectAltName=IP:127.0.0.1'],
+      signer: { certificate: await created('ca-next.crt'), key: await created('ca-next.key') },
+    });
+    await plane.setAdmin(await oldCa.issue(adminLeaf), oldCa.certificatePem);
+    const bridge = await created('ca-bridge.crt');
+    await plane.replaceFiles({
+      'apiserver.key': key.toString(),
+      'apiserver.crt': Buffer.concat([certificate, bridge]).toString(),
+    });
+    const caPem = (await created('ca-next.crt')).toString();
+    await until('a certificate from the new CA', () => rollover.verifies(caPem));
+    assert.ok(await rollover.verifies(oldCa.certificatePem));
+    assert.equal(await plane.kubectl('get', '--raw', '/readyz'), 'ok');
+    await rollover.serve(oldCa);
+    await rollover.identifyAdmin(oldCa, oldCa, rollover.newCa);
+  });
+
+  it('--undo removes the CA unless the cluster publishes it', async () => {
+    const { plane, discovery, oldCa, server } = rollover;
+    const next = await readFile(join(folder, 'cp1', 'ca-next.crt'), 'utf8');
+    await discovery.publish({ server, caPem: `${oldCa.certificatePem}${next}` });
+    const refused = await create('cp1', '--undo', '--yes');
+    assert.deepEqual([refused.code, documentOf(refused).state], [3, 'refused']);
+    await rollover.announce(oldCa);
+    const undone = await create('cp1', '--undo', '--yes');
+    assert.equal(undone.code, 0, undone.stderr);
+    assert.deepEqual(
+      (await readdir(join(folder, 'cp1'))).filter((name) => name.startsWith('ca-')),
+      [],
+    );
+    const node = (await plane.admin.must({ method: 'GET', path: `${nodes}/cp1` })) as {
+      readonly metadata: { readonly annotations: Readonly<Record<string, string>> };
+    };
+    const text = node.metadata.annotations[controlPlaneAnnotationKey] ?? '';
+    assert.equal(parseControlPlaneAnnotation(text)?.next, undefined);
+  });
+});
 
 describe('nodecertd ca-rollover', { skip, timeout: 120_000 }, () => {
   it('says that a cluster with one CA has no rollover', async () => {

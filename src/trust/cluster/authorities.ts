@@ -24,7 +24,7 @@ export function rolloverAuthorities(
   const all = unionOf([], allAuthorities(state));
   if (all.length === 0) requirePermission(state);
   if (named.old !== undefined || named.next !== undefined) return chosen(all, named);
-  const current = unionOf([], published(state)).filter(({ isSelfSigned }) => isSelfSigned);
+  const current = publishedAuthorities(state).filter(({ isSelfSigned }) => isSelfSigned);
   const related = all.filter(
     (authority) => authority.isSelfSigned && isRelated(authority, current, state),
   );
@@ -47,6 +47,10 @@ function requirePermission({ rootCas, trustBundles, clusterInfo }: ClusterState)
 }
 
 /** What servers are verified with. */
+export function publishedAuthorities(state: ClusterState): TrustAuthority[] {
+  return unionOf([], published(state));
+}
+
 function published({ rootCas, trustBundles, clusterInfo }: ClusterState): TrustAuthority[] {
   return [
     ...[...valuesOf(trustBundles), ...valuesOf(rootCas)].flatMap(({ authorities }) => authorities),

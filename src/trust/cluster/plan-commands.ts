@@ -1,4 +1,5 @@
 import { dirname, join } from 'node:path';
+import { defaultDirectories } from '../../pki/layout.ts';
 
 /** What the commands of a plan contain of a cluster. */
 export interface RolloverShell {
@@ -6,33 +7,25 @@ export interface RolloverShell {
   readonly clusterName: string;
   /** `/etc/kubernetes/pki` */
   readonly certificates: string;
-  /** The common name of the new CA. */
-  readonly commonName: string;
-  /** The kind of the old CA's key, which the new CA gets too. */
-  readonly keyType: 'rsa' | 'ec';
 }
 
 const administrator = 'kubectl --kubeconfig /etc/kubernetes/admin.conf';
-const usages = 'critical,digitalSignature,keyEncipherment,keyCertSign';
 
 /** Creates the new CA, and the bridge, which is its key certified by the old CA. */
-export function createCommands(shell: RolloverShell): string[] {
-  const { certificates, commonName, keyType } = shell;
-  const key = keyType === 'rsa' ? 'rsa:2048' : 'ec -pkeyopt ec_paramgen_curve:P-256';
-  return lines(`
-cd ${certificates}
-openssl req -x509 -newkey ${key} -nodes -sha256 -days 3650 -subj '/CN=${commonName}' -addext keyUsage=${usages} -addext subjectAltName=DNS:kubernetes -keyout ca-next.key -out ca-next.crt
-openssl x509 -x509toreq -in ca-next.crt -signkey ca-next.key -out ca-bridge.csr
-printf 'basicConstraints=critical,CA:TRUE\\nkeyUsage=${usages}\\nsubjectKeyIdentifier=hash\\nauthorityKeyIdentifier=keyid\\n' > ca-bridge.ext
-openssl x509 -req -in ca-bridge.csr -CA ca.crt -CAkey ca.key -set_serial 0x$(openssl rand -hex 8) -days 365 -sha256 -extfile ca-bridge.ext -out ca-bridge.crt
-rm ca-bridge.csr ca-bridge.ext
-chmod 600 ca-next.key`);
+export function createCommands({ certificates }: RolloverShell): string[] {
+  const folder =
+    certificates === defaultDirectories.certificates ? '' : ` --cert-dir ${certificates}`;
+  return [`nodecertd ca-rollover apply create --ca kubernetes --yes${folder}`];
 }
 
-export function copyCommands({ certificates }: RolloverShell, nodes: readonly string[]): string[] {
-  return nodes.map(
-    (node) => `scp -p ca-next.crt ca-next.key ca-bridge.crt ${node}:${certificates}/`,
-  );
+/** Copies the files of the step `create` to the other control-plane nodes. */
+export function copyCommands(
+  { certificates }: Pick<RolloverShell, 'certificates'>,
+  { nodes, hasBridge }: { readonly nodes: readonly string[]; readonly hasBridge: boolean },
+): string[] {
+  const names = ['ca-next.crt', 'ca-next.key', ...(hasBridge ? ['ca-bridge.crt'] : [])];
+  const files = names.map((name) => join(certificates, name)).join(' ');
+  return nodes.map((node) => `scp -p ${files} ${node}:${certificates}/`);
 }
 
 /**
@@ -65,7 +58,7 @@ type Issuing = 'ca-next' | 'ca-previous';
 export function switchCommands(shell: RolloverShell): string[] {
   return [
     ...renewServing('ca-next', shell),
-    'cat ca-bridge.crt >> next/apiserver.crt',
+    'if [ -e ca-bridge.crt ]; then cat ca-bridge.crt >> next/apiserver.crt; fi',
     ...useRenewed,
     'if [ ! -e ca-previous.crt ]; then cp -p ca-signing.key ca-previous.key; cp -p ca-signing.crt ca-previous.crt; fi',
     ...issueWith('ca-next', 'cat ca-next.crt ca-previous.crt', shell),

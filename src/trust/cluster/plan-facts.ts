@@ -1,30 +1,22 @@
-import { X509Certificate } from 'node:crypto';
 import * as v from 'valibot';
 import { AgentError, hasCode } from '../../core/errors.ts';
-import type { Instant } from '../../core/instant.ts';
-import { parsePem } from '../../core/pem.ts';
 import { otherApiServers } from '../../kube/api-server-list.ts';
 import { LeaseClient } from '../../kube/lease-client.ts';
 import type { KubeClient } from '../../kube/rest-client.ts';
 import { parseDocuments } from '../../pki/components/yaml-documents.ts';
-import { nextName } from './authority-name.ts';
 import type { PlanFacts } from './plan.ts';
 
-type Client = Pick<KubeClient, 'request' | 'access'>;
+type Client = Pick<KubeClient, 'request'>;
 
 /**
  * What the plan for this cluster contains.
  * @throws AgentError API_NOT_FOUND for a cluster that kubeadm has not made; as KubeClient.request
  */
-export async function readPlanFacts(
-  client: Client,
-  { now, signal }: { readonly now: Instant; readonly signal: AbortSignal },
-): Promise<PlanFacts> {
+export async function readPlanFacts(client: Client, signal: AbortSignal): Promise<PlanFacts> {
   const cluster = await readKubeadmCluster(client, signal);
   const places = await otherApiServers(client, { nodeName: '', addresses: new Set() }, signal);
   const leader = await leadingNode(client, signal);
   const nodes = places.flatMap(({ name, address }) => (name === address ? [] : [name])).toSorted();
-  const authority = currentAuthority(client);
   return {
     ...cluster,
     // While the leader restarts, nothing is signed. Restarted first, it would hand over to a node that restarts next.
@@ -32,8 +24,6 @@ export async function readPlanFacts(
       ...nodes.filter((node) => node !== leader),
       ...nodes.filter((node) => node === leader),
     ],
-    commonName: nextName(authority?.subject ?? '', now),
-    keyType: authority?.publicKey.asymmetricKeyType === 'ec' ? 'ec' : 'rsa',
   };
 }
 
@@ -83,10 +73,4 @@ export async function leadingNode(
   const lease = { namespace: 'kube-system', name: 'kube-controller-manager' };
   const found = await new LeaseClient(client, lease).get(signal);
   return found?.holder?.replace(/_[^_]*$/, '');
-}
-
-function currentAuthority({ access }: Client): X509Certificate | undefined {
-  const { certificateAuthority } = access.cluster;
-  const [first] = certificateAuthority === undefined ? [] : parsePem(certificateAuthority.pem);
-  return first && new X509Certificate(first.der);
 }

@@ -44,7 +44,13 @@ export function rolloverPlan({ controlPlanes, ...shell }: PlanFacts): PlanStep[]
     {
       id: 'create',
       title: 'Create the new CA, and copy it to every control-plane node',
-      blocks: [on(first, ...createCommands(shell), ...copyCommands(shell, others))],
+      blocks: [
+        on(
+          first,
+          ...createCommands(shell),
+          ...copyCommands(shell, { nodes: others, hasBridge: true }),
+        ),
+      ],
     },
     {
       id: 'trust',

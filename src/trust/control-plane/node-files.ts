@@ -7,16 +7,12 @@ import { findLocalNode } from '../../pki/inventory/local-inventory.ts';
 import type { KubernetesDirectories } from '../../pki/layout.ts';
 import { keyFileOf } from '../../pki/layout.ts';
 import type { ChainCertificate } from '../../pki/renewal/certificate-chain.ts';
-import {
-  isIssuedBy,
-  publicKeyOf,
-  readCertificatesOf,
-  subjectOf,
-} from '../../pki/renewal/certificate-chain.ts';
+import { publicKeyOf, readCertificatesOf, subjectOf } from '../../pki/renewal/certificate-chain.ts';
 import { readKeyFile } from '../../pki/renewal/key-file.ts';
 import { readContent } from '../../store/file-content.ts';
 import { isSameKey } from '../../sys/public-key.ts';
 import type { Tree } from '../../sys/tree.ts';
+import { isBridge } from './new-authority.ts';
 
 /**
  * The CA files of a rollover in `/etc/kubernetes/pki`: `ca.crt` has both CAs during the rollover, so
@@ -180,12 +176,7 @@ export function caPath({ directories }: Pick<RolloverNode, 'directories'>, file:
 
 /** The bridge: the key of the new CA in a certificate that the old CA issued. */
 export function bridgeOf({ found, old, next }: RolloverNode): ChainCertificate | undefined {
-  return found.bridge?.find((one) => isBridge(one, { old, next }));
-}
-
-export function isBridge(
-  certificate: ChainCertificate,
-  { old, next }: Pick<RolloverNode, 'old' | 'next'>,
-): boolean {
-  return haveSameKey(certificate, next.certificate) && isIssuedBy(certificate, old.certificate);
+  return found.bridge?.find((one) =>
+    isBridge(one, { old: old.certificate, next: next.certificate }),
+  );
 }

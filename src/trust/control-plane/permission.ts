@@ -106,7 +106,7 @@ function differentAuthority(name: string, reported: string, own: string): GateRe
 }
 
 /** Two rollovers at once would need twice the checks, and a failure would have two possible causes. */
-function otherRollovers({ directories }: StepQuestion): GateReason[] {
+export function otherRollovers({ directories }: Pick<StepQuestion, 'directories'>): GateReason[] {
   return otherAuthorities.flatMap((name) => {
     const path = authorityFile(name, directories);
     const reading = readCertificateFile(path);

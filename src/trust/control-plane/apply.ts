@@ -1,0 +1,132 @@
+import { AgentError } from '../../core/errors.ts';
+import { LeaseClient } from '../../kube/lease-client.ts';
+import type { Restarts } from '../../pki/renewal/renewal-restarts.ts';
+import { directoryOf, lock } from '../../pki/renewal/renewal.ts';
+import { rolloverDirectory } from '../../pki/renewal/rollover-runs.ts';
+import type { HeldLease } from '../../pki/unattended/renewal-lease.ts';
+import { renewalLease } from '../../pki/unattended/renewal-lease.ts';
+import type { ServerClock } from '../../pki/unattended/server-clock.ts';
+import { attributeCopier } from '../../store/file-attributes.ts';
+import { readRuns } from '../../store/run-folder.ts';
+import type { Run } from '../../store/run-manifest.ts';
+import type { RunRecovery } from '../../store/run-recovery.ts';
+import { completeRuns, interruptedRun } from '../../store/run-recovery.ts';
+import { waitForLease } from './step-lease.ts';
+import type { StepPlan, StepRequest } from './step-plan.ts';
+import type { StepResult } from './task-run.ts';
+import { runStep } from './task-run.ts';
+import type { StepTask } from './task.ts';
+import type { UndoPreview } from './undo.ts';
+import { previewUndo, undoStep } from './undo.ts';
+
+export interface ApplyRequest extends StepRequest {
+  readonly serverClock: ServerClock;
+  /** The components that a step may restart. */
+  readonly restarts: Restarts;
+  /** Ends the step before its next task. */
+  readonly stop: AbortSignal;
+  /** Called with the reason of each wait for the Lease. */
+  readonly onWait: (reason: string) => void;
+  readonly onTask: (task: StepTask) => void;
+  /** The document of a plan, stored beside the copies of the files. */
+  readonly describe: (plan: StepPlan) => unknown;
+}
+
+export interface AppliedStep extends StepResult {
+  /** As planned after the Lease was taken. */
+  readonly plan: StepPlan;
+}
+
+/** The earlier run that the next step on this node completes or undoes first. */
+export async function interruptedStep({ directories }: StepRequest): Promise<Run | undefined> {
+  return interruptedRun(await readRuns(rolloverDirectory(directories)));
+}
+
+/**
+ * Takes the Lease and the lock, completes an interrupted run, plans again, and does what is missing.
+ * @throws AgentError STORE_*, FILE_CHANGED, API_*, ABORTED, and the errors of the plan
+ */
+export async function applyPlan(
+  planStep: () => Promise<StepPlan>,
+  request: ApplyRequest,
+): Promise<AppliedStep> {
+  await using resources = new AsyncDisposableStack();
+  const lease = await begin(request, resources);
+  await completeRuns(environmentOf(request));
+  const plan = await planStep();
+  if (plan.refusals.length > 0) return { plan, done: [] };
+  const { stop, onTask, describe } = request;
+  const result = await runStep(plan.tasks, {
+    ...environmentOf(request),
+    version: request.version,
+    step: plan.step,
+    plan: describe(plan),
+    onTask,
+    requireLock: () => {
+      if (stop.aborted) throw interrupted();
+      lease.requireHeld();
+    },
+  });
+  return { plan, ...result };
+}
+
+function interrupted(): AgentError {
+  return new AgentError('ABORTED', 'the step was interrupted', {
+    remedy: 'Run the same command again; it does what is missing',
+  });
+}
+
+/** The files that an undo of the step restores. @throws AgentError USAGE if there are none */
+export async function previewUndoOf(
+  { step }: StepPlan,
+  request: StepRequest & Pick<ApplyRequest, 'restarts'>,
+): Promise<UndoPreview> {
+  return previewUndo(step, environmentOf(request));
+}
+
+/**
+ * Restores the files as they were before the step, and does the tasks of the plan, which change
+ * objects in the cluster.
+ * @throws AgentError USAGE, FILE_CHANGED, COMPONENT_RESTART, STORE_*, API_*, ABORTED
+ */
+export async function undoPlan(
+  planUndo: () => Promise<StepPlan>,
+  request: ApplyRequest,
+): Promise<AppliedStep> {
+  await using resources = new AsyncDisposableStack();
+  await begin(request, resources);
+  const plan = await planUndo();
+  if (plan.refusals.length > 0) return { plan, done: [] };
+  const { restarted } = await undoStep(plan.step, environmentOf(request));
+  const tasks = plan.tasks.filter((task) => task.kind === 'cluster');
+  for (const task of tasks.filter(({ isDone }) => !isDone)) await task.run(request.signal);
+  const done = [
+    ...restarted.map((one) => ({ name: one.component, isChanged: true, restarted: one })),
+    ...tasks.map(({ name, isDone }) => ({ name, isChanged: !isDone })),
+  ];
+  return { plan, done };
+}
+
+async function begin(request: ApplyRequest, resources: AsyncDisposableStack): Promise<HeldLease> {
+  const { client, serverClock, clock, hostName: nodeName, stop, onWait } = request;
+  const environment = { leases: new LeaseClient(client, renewalLease), serverClock, clock };
+  const lease = await waitForLease(environment, { nodeName, signal: stop, onWait });
+  resources.use(lease);
+  resources.use(await lock(directoryOf(request)));
+  return lease;
+}
+
+function environmentOf<T extends StepRequest & Pick<ApplyRequest, 'restarts'>>(
+  request: T,
+): RunRecovery & Pick<T, 'restarts' | 'signal' | 'clock'> {
+  const { tree, clock, directories, restarts, signal } = request;
+  const directory = rolloverDirectory(directories);
+  const copyAttributes = attributeCopier(clock);
+  return { tree, directory, clock, copyAttributes, laterChanges, restarts, signal };
+}
+
+const laterChanges = {
+  change: 'the step',
+  remedy:
+    'Restore what the step has written, or restore the previous files from .nodecertd-rollover',
+};

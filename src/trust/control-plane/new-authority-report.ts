@@ -1,0 +1,139 @@
+import type { ControlPlaneAnnotation } from '../../core/control-plane-annotation.ts';
+import {
+  controlPlaneAnnotationKey,
+  formatControlPlaneAnnotation,
+} from '../../core/control-plane-annotation.ts';
+import type { TrustAuthority } from '../../core/trust.ts';
+import { authorityName, shortFingerprint } from '../../core/trust.ts';
+import { isSameAuthority } from '../../core/trust-bundle.ts';
+import { annotateNode } from '../../kube/node-annotation.ts';
+import { findLocalNode } from '../../pki/inventory/local-inventory.ts';
+import { publishedAuthorities } from '../cluster/authorities.ts';
+import { readControlPlaneTrust } from '../cluster/control-plane-trust.ts';
+import type { GateReason } from '../cluster/gate.ts';
+import type { ClusterNode, ClusterState } from '../cluster/state.ts';
+import type { ControlPlaneNode } from './control-plane-nodes.ts';
+import type { StepRequest } from './step-plan.ts';
+import type { ClusterTask } from './task.ts';
+
+/** The control-plane Nodes, and the one of this machine, by its name or by an address. */
+export interface ControlPlaneNodes {
+  /** Absent on a machine without a Node. */
+  readonly own?: ControlPlaneNode;
+  readonly others: readonly ControlPlaneNode[];
+}
+
+export function withOwn(
+  nodes: readonly ControlPlaneNode[],
+  { hostName, addresses }: Pick<StepRequest, 'hostName' | 'addresses'>,
+): ControlPlaneNodes {
+  const own =
+    nodes.find(({ name }) => name === hostName) ??
+    nodes.find((node) => node.addresses.some((address) => addresses.has(address)));
+  return { ...(own && { own }), others: nodes.filter((node) => node !== own) };
+}
+
+/** The CAs of this node. */
+interface KnownAuthorities {
+  readonly signing: TrustAuthority;
+  /** Absent if this node has no new CA yet. */
+  readonly next?: TrustAuthority;
+}
+
+/**
+ * Why this node may not have this new CA: another node has a different one, or the cluster publishes
+ * a CA that this node does not know. Two new CAs would need two rollovers.
+ */
+export function otherNewAuthorities(
+  { state, others }: { readonly state: ClusterState } & Pick<ControlPlaneNodes, 'others'>,
+  { signing, next }: KnownAuthorities,
+): GateReason[] {
+  const known = next === undefined ? [signing] : [signing, next];
+  const published = publishedAuthorities(state).filter(
+    (authority) =>
+      authority.isSelfSigned && !known.some((other) => isSameAuthority(authority, other)),
+  );
+  const own = next && shortFingerprint(next.fingerprint);
+  return [
+    ...published.map((authority): GateReason => ({
+      state: 'waiting',
+      message: `the cluster publishes the CA ${authorityName(authority)}, which is neither the CA in ca.crt nor the new CA of this node`,
+      remedy: copyOrComplete,
+    })),
+    ...others.flatMap(({ name, report }): GateReason[] => {
+      const other = report?.next;
+      if (other === undefined || other === own) return [];
+      const here = own === undefined ? '' : `, and this node has ${own}`;
+      return [
+        {
+          state: 'waiting',
+          message: `the Node ${name} reports the new CA ${other}${here}`,
+          remedy: `${copyOrComplete}. If ${name} has no ca-next.crt any more, run there: nodecertd trust sync`,
+        },
+      ];
+    }),
+  ];
+}
+
+const copyOrComplete =
+  'Copy ca-next.crt, ca-next.key and ca-bridge.crt from the node that has this CA, or complete its rollover first: nodecertd ca-rollover status';
+
+/**
+ * Reports the files of this node on its Node now, so that the same step on another node does not
+ * create a second CA. The agent reports them only every ten minutes, and only with trust.enabled.
+ * @param next the new CA, if this node has one before the step
+ */
+export function reportTask(
+  own: ControlPlaneNode | undefined,
+  { request, isDone }: { readonly request: StepRequest; readonly isDone: boolean },
+): ClusterTask[] {
+  if (own === undefined) return [];
+  return [
+    {
+      kind: 'cluster',
+      name: `annotation ${controlPlaneAnnotationKey} of the Node ${own.name}`,
+      content: 'the CAs of this node',
+      isDone,
+      run: (signal) => report(own, { ...request, signal }),
+    },
+  ];
+}
+
+async function report(own: ControlPlaneNode, request: StepRequest): Promise<void> {
+  const { client, directories, clock, signal } = request;
+  const { components } = await findLocalNode(directories);
+  const found: ControlPlaneAnnotation = {
+    ...(await readControlPlaneTrust(components, directories)),
+    // The step restarts nothing.
+    startedAt: own.report?.startedAt ?? {},
+    reportedAt: clock.now(),
+  };
+  const value = formatControlPlaneAnnotation(found);
+  await annotateNode(client, { name: own.name, key: controlPlaneAnnotationKey, value }, signal);
+}
+
+/** Why the new CA may not be removed: something in the cluster trusts it already. */
+export function usersOf(next: TrustAuthority, state: ClusterState): GateReason[] {
+  const digits = shortFingerprint(next.fingerprint);
+  const found = state.nodes.outcome === 'read' ? state.nodes.value : [];
+  const nodes = found.filter(({ report: own }) => trusts(own, digits));
+  const isPublished = publishedAuthorities(state).some((one) => isSameAuthority(one, next));
+  return [
+    ...(isPublished ? [inUse('the cluster publishes the new CA')] : []),
+    ...(nodes.length === 0
+      ? []
+      : [{ ...inUse('nodes trust the new CA'), objects: nodes.map(({ name }) => name) }]),
+  ];
+}
+
+/** A reason against the removal of the new CA. */
+export function inUse(message: string): GateReason {
+  const remedy = 'Return to the old CA with these commands: nodecertd ca-rollover plan --abort';
+  return { state: 'waiting', message, remedy };
+}
+
+function trusts(report: ClusterNode['report'], digits: string): boolean {
+  if (report === undefined || report === 'malformed') return false;
+  const { kubeconfig, clientCa } = report.places;
+  return kubeconfig.includes(digits) || clientCa.includes(digits);
+}

@@ -1,0 +1,32 @@
+import { second } from '../../core/instant.ts';
+import type { HeldLease, LeaseEnvironment } from '../../pki/unattended/renewal-lease.ts';
+import { inspectLease, takeLease } from '../../pki/unattended/renewal-lease.ts';
+
+interface LeaseRequest {
+  readonly nodeName: string;
+  readonly signal: AbortSignal;
+  /** Called with the reason of each wait. */
+  readonly onWait: (reason: string) => void;
+}
+
+/**
+ * Takes the Lease of `certs renew`, so that one control-plane node changes its files at a time.
+ * Waits while another node holds it. The pause after a renewal does not count: an administrator
+ * watches, and each step checks the control plane itself.
+ * @throws AgentError API_*, ABORTED
+ */
+export async function waitForLease(
+  environment: LeaseEnvironment,
+  { nodeName, signal, onWait }: LeaseRequest,
+): Promise<HeldLease> {
+  for (;;) {
+    const found = await inspectLease(environment, signal);
+    const taken =
+      found.kind === 'waiting' ? found : await takeLease(environment, found, { nodeName, signal });
+    if (taken.kind === 'held') return taken;
+    onWait(taken.reason);
+    await environment.clock.sleep(interval, signal);
+  }
+}
+
+const interval = 2 * second;

@@ -1,0 +1,32 @@
+import type { KubeClient } from '../../kube/rest-client.ts';
+import type { RenewalRequest } from '../../pki/renewal/renewal.ts';
+import type { Gate, GateReason } from '../cluster/gate.ts';
+import type { Step, StepTask } from './task.ts';
+
+/** A control-plane node, and a client with the credential of an administrator. */
+export interface StepRequest extends RenewalRequest {
+  readonly client: KubeClient;
+  readonly hostName: string;
+  /** The addresses of this machine. */
+  readonly addresses: ReadonlySet<string>;
+}
+
+/** What a step does on this node, from its files and from the cluster. Nothing is stored about it. */
+export interface StepPlan {
+  readonly step: Step;
+  readonly nodeName: string;
+  readonly tasks: readonly StepTask[];
+  /** The gates that the step needs. */
+  readonly gates: readonly Gate[];
+  /** Why the step may not begin. */
+  readonly refusals: readonly GateReason[];
+  /** What the administrator has to know. */
+  readonly notes: readonly string[];
+  /** What the administrator runs afterward. */
+  readonly commands: readonly string[];
+}
+
+/** True if nothing has to change. */
+export function isComplete({ tasks }: StepPlan): boolean {
+  return tasks.every((task) => (task.kind === 'files' ? task.files.length === 0 : task.isDone));
+}

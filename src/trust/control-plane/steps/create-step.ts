@@ -1,0 +1,146 @@
+import { join } from 'node:path';
+import { formatInstant } from '../../../core/instant.ts';
+import type { TrustAuthority } from '../../../core/trust.ts';
+import { authorityName, shortFingerprint } from '../../../core/trust.ts';
+import { readAuthority } from '../../../kube/authorities.ts';
+import { readAuthorityFile } from '../../../pki/renewal/renewal-plan.ts';
+import { exists } from '../../../sys/exists.ts';
+import type { GateReason } from '../../cluster/gate.ts';
+import { copyCommands } from '../../cluster/plan-commands.ts';
+import { readClusterState } from '../../cluster/read/cluster.ts';
+import type { ClusterState } from '../../cluster/state.ts';
+import { readControlPlaneNodes } from '../control-plane-nodes.ts';
+import type { AuthorityPair } from '../new-authority.ts';
+import type { ControlPlaneNodes } from '../new-authority-report.ts';
+import {
+  inUse,
+  otherNewAuthorities,
+  reportTask,
+  usersOf,
+  withOwn,
+} from '../new-authority-report.ts';
+import { haveSameKey } from '../node-files.ts';
+import { nextPaths, readPair } from '../next-authority.ts';
+import { otherRollovers } from '../permission.ts';
+import type { StepPlan, StepRequest } from '../step-plan.ts';
+import type { NewAuthorityOptions } from './chosen-authority.ts';
+import type { CreatePlan } from './create.ts';
+import { planCreate } from './create.ts';
+
+/**
+ * Plans the step `create`: a new CA on this node, and the commands that copy it to the other
+ * control-plane nodes.
+ * @throws AgentError as planCreate and KubeClient.request
+ */
+export async function planCreateStep(
+  request: StepRequest,
+  options: NewAuthorityOptions,
+): Promise<StepPlan> {
+  const { clock, hostName: nodeName } = request;
+  const plan = await planCreate({ ...request, now: clock.now() }, options);
+  const common = { step: 'create', nodeName, gates: [] } as const;
+  if (plan.task === undefined) {
+    const notes = ['The new CA exists, and signs on this node already.'];
+    return { ...common, tasks: [], refusals: [], notes, commands: [] };
+  }
+  const { state, nodes } = await readCluster(request);
+  const next = plan.next && readAuthority(plan.next.der);
+  const known = { signing: readAuthority(plan.signing.der), ...(next && { next }) };
+  const reported = nodes.own?.report?.next;
+  const isDone = next !== undefined && reported === shortFingerprint(next.fingerprint);
+  return {
+    ...common,
+    tasks: [plan.task, ...reportTask(nodes.own, { request, isDone })],
+    refusals: [
+      ...otherRollovers(request),
+      ...otherNewAuthorities({ state, others: nodes.others }, known),
+    ],
+    notes: notesOn(plan, known),
+    commands: copies(plan, { request, nodes, next }),
+  };
+}
+
+async function readCluster(request: StepRequest): Promise<{
+  readonly state: ClusterState;
+  readonly nodes: ControlPlaneNodes;
+}> {
+  const { client, clock, signal } = request;
+  const state = await readClusterState(
+    { client, signal },
+    { readAt: clock.now(), withPods: false },
+  );
+  return { state, nodes: withOwn(await readControlPlaneNodes(client, signal), request) };
+}
+
+interface Known {
+  readonly signing: TrustAuthority;
+  readonly next?: TrustAuthority;
+}
+
+function notesOn({ withoutBridge }: CreatePlan, { signing, next }: Known): string[] {
+  const isOlder = next !== undefined && next.notBefore <= signing.notBefore;
+  const notes = [
+    next && `The new CA is ${authorityName(next)}. It expires at ${formatInstant(next.notAfter)}.`,
+    withoutBridge &&
+      `There is no bridge, because ${withoutBridge}. After the step switch, clients that trust only the old CA cannot connect.`,
+    isOlder &&
+      `The new CA is older than the old CA, so ca-rollover status, wait and verify need: --old ${shortFingerprint(signing.fingerprint)} --new ${shortFingerprint(next.fingerprint)}`,
+  ];
+  return notes.filter((note) => typeof note === 'string');
+}
+
+/** To the control-plane nodes that have not reported this CA. */
+function copies(
+  { withoutBridge }: CreatePlan,
+  {
+    request,
+    nodes,
+    next,
+  }: {
+    readonly request: StepRequest;
+    readonly nodes: ControlPlaneNodes;
+    readonly next: TrustAuthority | undefined;
+  },
+): string[] {
+  const own = next && shortFingerprint(next.fingerprint);
+  const missing = nodes.others.filter(({ report }) => own === undefined || report?.next !== own);
+  const names = missing.map(({ name }) => name);
+  return copyCommands(request.directories, {
+    nodes: names,
+    hasBridge: withoutBridge === undefined,
+  });
+}
+
+/**
+ * Plans the way back from the step `create`.
+ * @throws AgentError as readPair and KubeClient.request
+ */
+export async function planCreateUndo(request: StepRequest): Promise<StepPlan> {
+  const { directories, hostName: nodeName } = request;
+  const { state, nodes } = await readCluster(request);
+  const { certificate, key } = nextPaths(directories.certificates);
+  const remedy = `Delete both files: rm -f ${certificate} ${key}`;
+  const pair = await readPair({ certificate, key }, remedy);
+  const refusals =
+    pair === undefined
+      ? []
+      : [
+          ...(await useOnThisNode(pair, request)),
+          ...usersOf(readAuthority(pair.certificate.der), state),
+        ];
+  const tasks = reportTask(nodes.own, { request, isDone: nodes.own?.report?.next === undefined });
+  return { step: 'create', nodeName, gates: [], tasks, refusals, notes: [], commands: [] };
+}
+
+/** The step `trust` has begun on this node. */
+async function useOnThisNode(
+  { certificate }: Pick<AuthorityPair, 'certificate'>,
+  { directories }: StepRequest,
+): Promise<GateReason[]> {
+  const { path, certificates } = await readAuthorityFile('ca', directories);
+  if (certificates.some((one) => haveSameKey(one, certificate))) {
+    return [inUse(`${path} has the new CA`)];
+  }
+  const signing = join(directories.certificates, 'ca-signing.crt');
+  return (await exists(signing)) ? [inUse(`the step trust has begun: ${signing} exists`)] : [];
+}

@@ -1,0 +1,206 @@
+import { AgentError } from '../../../core/errors.ts';
+import type { Instant } from '../../../core/instant.ts';
+import { formatInstant } from '../../../core/instant.ts';
+import { encodeCertificates } from '../../../core/pem.ts';
+import type { KubernetesDirectories } from '../../../pki/layout.ts';
+import type { AuthorityFile } from '../../../pki/renewal/authority.ts';
+import type { ChainCertificate } from '../../../pki/renewal/certificate-chain.ts';
+import { readCertificates, subjectOf } from '../../../pki/renewal/certificate-chain.ts';
+import { describeKind, exportKey, readKeyFile } from '../../../pki/renewal/key-file.ts';
+import { changeOf, plannedFile } from '../../../pki/renewal/planned-file.ts';
+import { readAuthorityFile } from '../../../pki/renewal/renewal-plan.ts';
+import { requireSigningKey } from '../../../pki/renewal/signature.ts';
+import { readContent } from '../../../store/file-content.ts';
+import type { NewChange } from '../../../store/run-folder.ts';
+import type { Tree } from '../../../sys/tree.ts';
+import type { AuthorityPair } from '../new-authority.ts';
+import { bridgeObstacle, createAuthority, createBridge, isBridge } from '../new-authority.ts';
+import { nextPaths, readPair } from '../next-authority.ts';
+import { haveSameKey } from '../node-files.ts';
+import type { FileTask, NewFiles } from '../task.ts';
+import type { ChosenAuthority, NewAuthorityOptions } from './chosen-authority.ts';
+import { chooseAuthority } from './chosen-authority.ts';
+
+export interface CreateRequest {
+  readonly tree: Tree;
+  readonly directories: KubernetesDirectories;
+  readonly now: Instant;
+}
+
+/** The files of the step `create` on this node. */
+export interface CreatePlan {
+  /** Absent after the step `switch`, when the old CA no longer issues a bridge. */
+  readonly task?: FileTask;
+  /** The CA that signs now: the old CA until the step `switch`. */
+  readonly signing: ChainCertificate;
+  /** The new CA. Absent if the task creates it. */
+  readonly next?: ChainCertificate;
+  /** Why the new CA gets no bridge. */
+  readonly withoutBridge?: string;
+}
+
+/**
+ * Plans the new CA and the bridge. A CA that exists already stays, and gets a bridge if it has none.
+ * @throws AgentError CA_EXTERNAL without the key of the old CA, TRUST_REFUSED for an unsuitable CA,
+ * CERT_*, PAIR_MALFORMED, KEY_UNSUPPORTED, STORE_*
+ */
+export async function planCreate(
+  request: CreateRequest,
+  options: NewAuthorityOptions,
+): Promise<CreatePlan> {
+  const { directories, now } = request;
+  const { certificate: file, key } = nextPaths(directories.certificates);
+  const trusted = await readAuthorityFile('ca', directories);
+  const [signing, ...others] = trusted.certificates;
+  if (signing === undefined) throw withoutCertificate(trusted);
+  const remedy = `Copy both files from the node where the CA was created, or delete both: rm -f ${file} ${key}`;
+  const existing = await readPair({ certificate: file, key }, remedy);
+  if (existing !== undefined && haveSameKey(existing.certificate, signing)) {
+    return { signing, next: existing.certificate };
+  }
+  if (existing === undefined && others.length > 0) throw begunAlready(trusted);
+  const old = await readOld(signing, trusted);
+  const next = await chooseAuthority(existing, options, { old: signing, now, file });
+  const withoutBridge = bridgeObstacle(signing, now);
+  const task = await createTask(next, { ...request, old, hasBridge: withoutBridge === undefined });
+  return {
+    task,
+    signing,
+    ...(next.kind !== 'created' && { next: next.pair.certificate }),
+    ...(withoutBridge !== undefined && { withoutBridge }),
+  };
+}
+
+function withoutCertificate({ path }: AuthorityFile): AgentError {
+  return new AgentError('PAIR_MALFORMED', `${path} contains no certificate`, {
+    remedy: `Restore ${path} from a backup`,
+  });
+}
+
+function begunAlready({ path }: AuthorityFile): AgentError {
+  return new AgentError(
+    'TRUST_REFUSED',
+    `${path} has more than one CA, so a rollover has begun, and this node lacks the files of the new CA`,
+    { remedy: 'Copy ca-next.crt, ca-next.key and ca-bridge.crt from another control-plane node' },
+  );
+}
+
+async function readOld(
+  certificate: ChainCertificate,
+  { path, keyPath }: AuthorityFile,
+): Promise<AuthorityPair> {
+  const key = await readKeyFile(keyPath);
+  if (key === undefined) {
+    throw new AgentError('CA_EXTERNAL', `the key of the old CA, ${keyPath}, does not exist`, {
+      remedy:
+        'Run this command on a control-plane node that has the key; for an external CA, follow docs/ca-rollover.md by hand',
+    });
+  }
+  requireSigningKey(key, keyPath);
+  if (certificate.openssl.checkPrivateKey(key)) return { certificate, key };
+  throw new AgentError(
+    'CERT_KEY_MISMATCH',
+    `${keyPath} is not the key of the first certificate in ${path}`,
+    { remedy: `Restore ${path} and ${keyPath} from one backup` },
+  );
+}
+
+interface TaskRequest extends CreateRequest {
+  readonly old: AuthorityPair;
+  /** Whether the old CA can issue a bridge. */
+  readonly hasBridge: boolean;
+}
+
+async function createTask(next: ChosenAuthority, request: TaskRequest): Promise<FileTask> {
+  const paths = nextPaths(request.directories.certificates);
+  const bridge = { path: paths.bridge, content: 'the key of the new CA, certified by the old CA' };
+  const needsBridge = request.hasBridge && !(await isBridged(next, request));
+  const files = [...pairTexts(next, paths), ...(needsBridge ? [bridge] : [])];
+  const isNew = next.kind !== 'existing';
+  return {
+    kind: 'files',
+    name: 'new CA',
+    files,
+    make: async () => {
+      const pair = next.kind === 'created' ? await createAuthority(next.request) : next.pair;
+      return newFiles(pair, { ...request, isNew, needsBridge });
+    },
+  };
+}
+
+async function isBridged(
+  next: ChosenAuthority,
+  { directories, old }: TaskRequest,
+): Promise<boolean> {
+  if (next.kind !== 'existing') return false;
+  const content = await readContent(nextPaths(directories.certificates).bridge);
+  if (content === undefined) return false;
+  // A file that cannot be parsed is written again.
+  const found = await readCertificates(content.bytes).catch(() => []);
+  const [bridge] = found;
+  if (bridge === undefined || found.length > 1) return false;
+  return isBridge(bridge, { next: next.pair.certificate, old: old.certificate });
+}
+
+function pairTexts(
+  next: ChosenAuthority,
+  { certificate, key }: { readonly certificate: string; readonly key: string },
+): FileTask['files'] {
+  switch (next.kind) {
+    case 'existing':
+      return [];
+    case 'imported':
+      return [
+        { path: key, content: 'the key of the imported CA' },
+        { path: certificate, content: `the imported CA ${describe(next.pair.certificate)}` },
+      ];
+    case 'created': {
+      const { commonName, lifetimeMs, now, key: kind } = next.request;
+      const end = formatInstant(now + lifetimeMs);
+      return [
+        { path: key, content: `a new key (${describeKind(kind)})` },
+        { path: certificate, content: `a new CA (CN=${commonName}, expires ${end})` },
+      ];
+    }
+    default:
+      return next satisfies never;
+  }
+}
+
+function describe(certificate: ChainCertificate): string {
+  return `(${subjectOf(certificate)}, expires ${formatInstant(certificate.facts.notAfter)})`;
+}
+
+interface WantedFiles extends TaskRequest {
+  readonly isNew: boolean;
+  readonly needsBridge: boolean;
+}
+
+/** The key comes first, so that the certificate never lies without its key. */
+async function newFiles(
+  { certificate, key }: AuthorityPair,
+  { tree, directories, old, now, isNew, needsBridge }: WantedFiles,
+): Promise<NewFiles> {
+  const paths = nextPaths(directories.certificates);
+  const changes: NewChange[] = [];
+  const add = async (path: string, bytes: Uint8Array<ArrayBuffer>, mode: string): Promise<void> => {
+    changes.push(changeOf(await plannedFile(tree, path), bytes, mode));
+  };
+  if (isNew) {
+    await add(paths.key, exportKey(key).expose(), '0600');
+    await add(paths.certificate, encodeCertificates([certificate]), '0644');
+  }
+  if (needsBridge) {
+    const bridge = await createBridge(certificate, { old, now });
+    await add(paths.bridge, encodeCertificates([bridge]), '0644');
+  }
+  return {
+    changes,
+    [Symbol.dispose]: () => {
+      for (const { before, after } of changes) {
+        before?.bytes.fill(0);
+        after?.bytes.fill(0);
+      }
+    },
+  };
+}
