@@ -10,10 +10,14 @@ import { probeUser } from '../../src/trust/cluster/probe-certificate.ts';
 import type { ServerProbe } from '../../src/trust/cluster/probes.ts';
 import { probeServers } from '../../src/trust/cluster/probes.ts';
 import { findSigningKeys } from '../../src/trust/cluster/signing-authorities.ts';
+import type { CheckContext } from '../../src/trust/control-plane/check.ts';
+import { requireClientTrust } from '../../src/trust/control-plane/client-trust.ts';
+import { requireServed } from '../../src/trust/control-plane/served-chain.ts';
 import { readAuthorities } from '../../src/kube/authorities.ts';
 import type { ClusterCa } from '../support/cluster-pki.ts';
 import { skipWithoutRealControlPlane } from '../support/real-control-plane.ts';
 import { RolloverPlane } from '../support/rollover-plane.ts';
+import { contextWith } from '../trust/control-plane/check-context.ts';
 
 /** Gates G1 and G6: what a real API server answers to certificates of both CAs. */
 
@@ -61,6 +65,16 @@ async function probe(keys = certificates): Promise<ServerProbe> {
   return found;
 }
 
+async function checkContext(): Promise<CheckContext> {
+  const [old, next] = [rollover.oldCa, rollover.newCa].map(({ certificatePem, keyPem }) => ({
+    certificate: Buffer.from(certificatePem),
+    key: Buffer.from(keyPem),
+  }));
+  assert.ok(old !== undefined && next !== undefined);
+  const apiServer = Number(new URL(rollover.server).port);
+  return contextWith({ apiServer }, { clock: systemClock, authorities: { old, next } });
+}
+
 async function answers(): Promise<string> {
   const { byOld, byNext } = await probe();
   return `old ${byOld.kind}, new ${byNext.kind}`;
@@ -92,6 +106,21 @@ describe('probeServers()', { skip }, () => {
     const { byOld, byNext, served } = await probe(tmpdir());
     assert.deepEqual([byOld, byNext], [{ kind: 'no-key' }, { kind: 'no-key' }]);
     assert.equal(served.issuedBy, 'old');
+  });
+
+  it('proves that a step of ca-rollover apply is in use', async () => {
+    const { oldCa, newCa } = rollover;
+    const context = await checkContext();
+    const { signal } = new AbortController();
+    const served = join(rollover.plane.directory, 'apiserver.crt');
+    await rollover.acceptClientsOf(oldCa, newCa);
+    await requireClientTrust(context, ['old', 'next'], signal);
+    await rollover.serve(newCa, await oldCa.bridgeTo(newCa));
+    await requireServed(context, served, signal);
+    await rollover.acceptClientsOf(newCa);
+    await requireClientTrust(context, ['next'], signal);
+    await rollover.serve(newCa);
+    await requireServed(context, served, signal);
   });
 
   it('sends nothing but questions about its own user, which has no permissions', async () => {

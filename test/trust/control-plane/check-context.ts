@@ -5,7 +5,7 @@ import { Tree } from '../../../src/sys/tree.ts';
 import type { CheckContext } from '../../../src/trust/control-plane/check.ts';
 import type { RolloverCa } from '../../../src/trust/control-plane/node-files.ts';
 import { issueWithOpenssl, caExtensions, parsed } from '../../pki/renewal/openssl-authority.ts';
-import type { TestAuthority } from '../node/authority.ts';
+import type { OpensslPair } from '../../pki/renewal/openssl-authority.ts';
 import { makeTestAuthority } from '../node/authority.ts';
 
 const nextSubject = '/CN=kubernetes 2026-11';
@@ -31,7 +31,12 @@ export async function contextWith(
   {
     clock,
     certificates = '/nonexistent/pki',
-  }: { readonly clock: Clock; readonly certificates?: string },
+    authorities = { old, next },
+  }: {
+    readonly clock: Clock;
+    readonly certificates?: string;
+    readonly authorities?: Readonly<Record<'old' | 'next', OpensslPair>>;
+  },
 ): Promise<CheckContext> {
   const found = await findLocalKubelet({ proc: '/nonexistent', configFile: '/nonexistent' });
   const clientCAFile = `${certificates}/ca.crt`;
@@ -56,14 +61,14 @@ export async function contextWith(
       ...(kubelet !== undefined && {
         kubelet: { ...found, found: true, port: kubelet, clientCAFile },
       }),
-      old: await caOf(old),
-      next: await caOf(next),
+      old: await caOf(authorities.old),
+      next: await caOf(authorities.next),
       found: {},
     },
   };
 }
 
-async function caOf(ca: TestAuthority): Promise<RolloverCa> {
+async function caOf(ca: OpensslPair): Promise<RolloverCa> {
   const object = createPrivateKey(ca.key);
   return { certificate: await parsed(ca), key: { path: '/nonexistent/ca.key', object } };
 }
