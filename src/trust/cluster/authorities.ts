@@ -2,7 +2,7 @@ import { AgentError } from '../../core/errors.ts';
 import { formatInstant } from '../../core/instant.ts';
 import { unionOf } from '../../core/trust-bundle.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
-import { bindRole } from './gates/verdict.ts';
+import { bindRole, holds } from './gates/verdict.ts';
 import { withoutMonth } from './authority-name.ts';
 import type { RolloverAuthorities } from './gate.ts';
 import type { ClusterNode, ClusterState, PublishedCas, Reading } from './state.ts';
@@ -15,12 +15,19 @@ export interface NamedAuthorities {
 
 /**
  * The old and the new CA of the cluster. Without names, the CA that was created later is the new one.
- * @throws AgentError USAGE if names are needed, or fit no CA; API_FORBIDDEN if the credential sees no CA
+ * @throws AgentError USAGE if names are needed, or fit no CA, or servers and clients have different
+ *   CAs; API_FORBIDDEN if the credential sees no CA
  */
 export function rolloverAuthorities(
   state: ClusterState,
   named: NamedAuthorities = {},
 ): RolloverAuthorities {
+  const found = foundAuthorities(state, named);
+  requireOneAuthority(found, state);
+  return found;
+}
+
+function foundAuthorities(state: ClusterState, named: NamedAuthorities): RolloverAuthorities {
   const all = unionOf([], allAuthorities(state));
   if (all.length === 0) requirePermission(state);
   if (named.old !== undefined || named.next !== undefined) return chosen(all, named);
@@ -32,6 +39,26 @@ export function rolloverAuthorities(
   const isClear = second === undefined || first?.notBefore !== second.notBefore;
   if (first === undefined || related.length > 2 || !isClear) throw unclear(all, related);
   return second === undefined ? { old: first } : { old: first, next: second };
+}
+
+/**
+ * In k3s and others, one CA issues the certificates of servers, and another one those of clients. Then
+ * G1 and G7 would never open, because they expect both from one CA.
+ */
+function requireOneAuthority({ old, next }: RolloverAuthorities, state: ClusterState): void {
+  const servers = unionOf([], published(state));
+  const clients = unionOf([], clientAuthorities(state));
+  const isPart = (all: readonly TrustAuthority[]): boolean =>
+    all.length === 0 || holds(all, old) || (next !== undefined && holds(all, next));
+  if (isPart(servers) && isPart(clients)) return;
+  throw new AgentError(
+    'USAGE',
+    `the CAs of servers (${listed(servers)}) are not those of clients (${listed(clients)}): ca-rollover supports only a cluster in which one CA issues the certificates of both`,
+    {
+      remedy:
+        'Replace these CAs with the commands of the distribution, as in k3s certificate rotate-ca',
+    },
+  );
 }
 
 function requirePermission({ rootCas, trustBundles, clusterInfo }: ClusterState): void {

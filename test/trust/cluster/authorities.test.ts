@@ -104,6 +104,26 @@ describe('rolloverAuthorities()', () => {
     assert.throws(() => rolloverAuthorities(state), { code: 'API_FORBIDDEN', message });
   });
 
+  const separate: Readonly<Record<string, readonly [ClusterState, NamedAuthorities]>> = {
+    'with one CA each': [cluster([first], [foreign]), {}],
+    'in a rollover of the CA of servers': [cluster([first, second], [foreign]), {}],
+    'in a rollover of the CA of clients, named': [
+      cluster([foreign], [first, second]),
+      { old: 'aa', next: 'bb' },
+    ],
+  };
+  for (const [name, [state, named]] of Object.entries(separate)) {
+    it(`refuses separate CAs of servers and clients ${name}`, () => {
+      const message = /^the CAs of servers \([abc]{16} .*\) are not those of clients \([abc]{16} /;
+      assert.throws(() => rolloverAuthorities(state, named), { code: 'USAGE', message });
+    });
+  }
+
+  it('does not need the CAs of clients', () => {
+    const state = cluster([first], []);
+    assert.deepEqual(rolloverAuthorities(state), { old: first });
+  });
+
   for (const [name, [state, named, message]] of Object.entries(refusals)) {
     it(`asks for names: ${name}`, () => {
       assert.throws(() => rolloverAuthorities(state, named), { code: 'USAGE', message });
