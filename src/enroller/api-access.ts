@@ -204,7 +204,8 @@ export class ApiAccess implements AsyncDisposable {
     const { confirmationPause, replaceRefused } = await import('./refused-pair.ts');
     const settled = await replaceRefused(chosen, {
       ...this.#options,
-      files: this.#files,
+      bootstrapFor: async (cluster) =>
+        (await this.#files.bootstrapFor(cluster)) ?? (await this.#search.tokenFor(cluster)),
       open: (access) => this.#openOwned(access),
       signal: this.#closing.signal,
       pauseMs: usedOwn ? confirmationPause : 0,

@@ -4,7 +4,6 @@ import { describeError, hasCode } from '../core/errors.ts';
 import type { ClusterAccess, ClusterEndpoint } from '../kube/cluster-access.ts';
 import { loadValidKubeconfig } from '../kube/credential-validity.ts';
 import { loadKubeconfig } from '../kube/kubeconfig.ts';
-import { readTokenFile } from '../kube/token-file.ts';
 import { NodeKubeconfig } from '../store/node-kubeconfig.ts';
 import type { Clock } from '../sys/clock.ts';
 import { isNamedBy, storedIdentity } from './stored-identity.ts';
@@ -72,25 +71,15 @@ export class CredentialFiles {
   }
 
   /**
-   * The credential of the bootstrap for a cluster whose API server was verified: that of the bootstrap
-   * kubeconfig, or the token of `bootstrap.discovery`. Undefined if neither is configured.
+   * The credential of the bootstrap kubeconfig for the cluster of the kubeconfig. Undefined if none is
+   * configured.
    * @throws AgentError KUBECONFIG_*
    */
   async bootstrapFor(cluster: ClusterEndpoint): Promise<ClusterAccess | undefined> {
-    const { bootstrapKubeconfig, bootstrap } = this.#options.config;
-    if (bootstrapKubeconfig !== undefined) {
-      const access = await loadKubeconfig(bootstrapKubeconfig);
-      return { ...access, cluster, [Symbol.dispose]: () => access[Symbol.dispose]() };
-    }
-    if (bootstrap.discovery === undefined) return undefined;
-    const path = bootstrap.discovery.tokenFile;
-    const token = await readTokenFile(path);
-    return {
-      path,
-      cluster,
-      credential: { token: token.text },
-      [Symbol.dispose]: () => token[Symbol.dispose](),
-    };
+    const { bootstrapKubeconfig } = this.#options.config;
+    if (bootstrapKubeconfig === undefined) return undefined;
+    const access = await loadKubeconfig(bootstrapKubeconfig);
+    return { ...access, cluster };
   }
 
   /** The cluster that a file of the node names; undefined on a new node. */

@@ -8,13 +8,13 @@ import { readAuthorities } from '../kube/authorities.ts';
 import type { ClusterAccess, ClusterEndpoint } from '../kube/cluster-access.ts';
 import type { KubeClient } from '../kube/rest-client.ts';
 import type { Clock } from '../sys/clock.ts';
-import type { CredentialFiles } from './credential-files.ts';
 import type { OpenCredential } from './trust-search.ts';
 import { closeCredential } from './trust-search.ts';
 
 export interface RefusedPairOptions {
   readonly config: Pick<AgentConfig, 'bootstrapKubeconfig' | 'bootstrap'>;
-  readonly files: Pick<CredentialFiles, 'bootstrapFor'>;
+  /** The bootstrap credential for this cluster; undefined if none is configured. */
+  readonly bootstrapFor: (cluster: ClusterEndpoint) => Promise<ClusterAccess | undefined>;
   /** Disposes the credential if it fails. */
   readonly open: (access: ClusterAccess) => Promise<KubeClient>;
   readonly report: (notice: EnrollerNotice) => void;
@@ -69,10 +69,10 @@ async function refusalOf(client: KubeClient, signal: AbortSignal): Promise<Agent
 async function openBootstrap(
   { cluster }: ClusterAccess,
   refusal: AgentError,
-  { config, files, open, signal }: RefusedPairOptions,
+  { config, bootstrapFor, open, signal }: RefusedPairOptions,
 ): Promise<KubeClient> {
   const context = { config, cluster, cause: refusal };
-  const access = await files.bootstrapFor(cluster).catch((error: unknown) => {
+  const access = await bootstrapFor(cluster).catch((error: unknown) => {
     throw hasCode(error, 'KUBECONFIG_MISSING') ? rejected(error.message, context) : error;
   });
   if (access === undefined) throw rejected('no bootstrap kubeconfig is configured', context);

@@ -100,6 +100,24 @@ export class TrustSearch {
     return (await this.#verify(client)) === undefined ? access.cluster : undefined;
   }
 
+  /**
+   * The token of `bootstrap.discovery` for the cluster of the kubeconfig, if a CA that the discovery
+   * found verifies its API server: the token goes to no other server. Undefined without a discovery.
+   * @throws AgentError as ClusterDiscovery.access; CLUSTER_UNTRUSTED
+   */
+  async tokenFor(known: ClusterEndpoint): Promise<ClusterAccess | undefined> {
+    const { discovery, signal } = this.#options;
+    const access = await discovery?.access(signal);
+    if (access === undefined) return undefined;
+    const cluster = await this.#withFoundTrust(known, access);
+    if (cluster !== undefined) return { ...access, cluster };
+    access[Symbol.dispose]();
+    throw new AgentError(
+      'CLUSTER_UNTRUSTED',
+      `no CA that the discovery found verifies the API server at ${known.server}`,
+    );
+  }
+
   async #credentialFor(found: FoundCluster): Promise<OpenCredential> {
     try {
       return (await this.#acceptedOwn(found)) ?? (await this.#bootstrapWith(found));

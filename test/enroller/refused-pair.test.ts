@@ -18,7 +18,8 @@ import { systemClock } from '../../src/sys/clock.ts';
 import { clientTemplate, servingSpec, servingTemplate } from '../core/fixtures.ts';
 import { clientSpec } from '../keeper/fixtures.ts';
 import { pinOf } from '../support/discovery-plane.ts';
-import { withDiscovery } from './discovered.ts';
+import { startSandbox } from '../sandbox/sandbox.ts';
+import { discoveryOf, withDiscovery } from './discovered.ts';
 import { enrolledPair } from './enrolled-pair.ts';
 import { authority, Bench, issue } from './fixtures.ts';
 
@@ -86,11 +87,23 @@ describe('ApiAccess after a 401', () => {
     assert.equal(await userAfter401(access), 'system:bootstrap');
   });
 
-  it('uses the token of the discovery without a bootstrap kubeconfig', async () => {
+  it('uses the token of the discovery if the discovered CAs verify the API server', async () => {
     await using bench = await Bench.create();
     const pair = await withRefusedPair(bench);
+    bench.discover = async () => discoveryOf(bench.sandbox);
     await using access = accessOf(bench, pair, await withDiscovery(bench));
     assert.equal(await userAfter401(access), 'system:bootstrap');
+    assert.equal(access.isJoining, false);
+  });
+
+  it('sends the token of the discovery to no server that its CAs do not verify', async () => {
+    await using bench = await Bench.create();
+    await using other = await startSandbox({ clock: systemClock });
+    const pair = await withRefusedPair(bench);
+    bench.discover = async () => discoveryOf(other);
+    await using access = accessOf(bench, pair, await withDiscovery(bench));
+    await assert.rejects(userAfter401(access), { code: 'CLUSTER_UNTRUSTED' });
+    assert.ok(bench.sandbox.audit().every(({ user }) => !user.startsWith('system:bootstrap')));
   });
 
   it('keeps the pair if the API server accepts it the second time', async () => {
