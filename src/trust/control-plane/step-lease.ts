@@ -5,26 +5,31 @@ import { inspectLease, takeLease } from '../../pki/unattended/renewal-lease.ts';
 interface LeaseRequest {
   readonly nodeName: string;
   readonly signal: AbortSignal;
-  /** Called with the reason of each wait. */
+  /** Called with the reason of each wait, which has the name of the holder. */
   readonly onWait: (reason: string) => void;
 }
 
 /**
  * Takes the Lease of `certs renew`, so that one control-plane node changes its files at a time.
- * Waits while another node holds it. The pause after a renewal does not count: an administrator
- * watches, and each step checks the control plane itself.
+ * Waits while another node holds it, and for a minute if its holder was killed. The pause after a
+ * renewal does not count: an administrator watches, and each step checks the control plane itself.
  * @throws AgentError API_*, ABORTED
  */
 export async function waitForLease(
   environment: LeaseEnvironment,
   { nodeName, signal, onWait }: LeaseRequest,
 ): Promise<HeldLease> {
+  let shown = '';
+  const onHeld = (reason: string): void => {
+    if (reason !== shown) onWait(reason);
+    shown = reason;
+  };
   for (;;) {
-    const found = await inspectLease(environment, signal);
+    const found = await inspectLease({ ...environment, onHeld }, signal);
     const taken =
       found.kind === 'waiting' ? found : await takeLease(environment, found, { nodeName, signal });
     if (taken.kind === 'held') return taken;
-    onWait(taken.reason);
+    onHeld(taken.reason);
     await environment.clock.sleep(interval, signal);
   }
 }
