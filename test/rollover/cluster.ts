@@ -53,20 +53,22 @@ export class RolloverCluster implements AsyncDisposable {
         '--kubelet-preferred-address-types=InternalIP',
       ],
     });
+    const booting = plans.map(async (plan, index) =>
+      RolloverNode.boot({
+        ...plan,
+        name: `worker-${index + 1}`,
+        address: nodeAddress(index),
+        plane: rollover.plane,
+        ca: rollover.oldCa,
+      }),
+    );
     try {
-      const nodes = await Promise.all(
-        plans.map(async (plan, index) =>
-          RolloverNode.boot({
-            ...plan,
-            name: `worker-${index + 1}`,
-            address: nodeAddress(index),
-            plane: rollover.plane,
-            ca: rollover.oldCa,
-          }),
-        ),
-      );
-      return new RolloverCluster(rollover, nodes);
+      return new RolloverCluster(rollover, await Promise.all(booting));
     } catch (error) {
+      // A container that keeps running would keep this process from ending.
+      for (const boot of await Promise.allSettled(booting)) {
+        if (boot.status === 'fulfilled') await boot.value[Symbol.asyncDispose]();
+      }
       await rollover[Symbol.asyncDispose]();
       throw error;
     }
@@ -124,16 +126,6 @@ export class RolloverCluster implements AsyncDisposable {
     return ready.lastTransitionTime;
   }
 
-  /** When each kubelet renewed its Lease, which it does every ten seconds. */
-  async renewTimes(): Promise<number[]> {
-    const path = '/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases';
-    const { items } = (await this.rollover.plane.admin.must({ method: 'GET', path })) as LeaseList;
-    return this.nodes.map(({ name }) => {
-      const lease = items.find(({ metadata }) => metadata.name === name);
-      return Date.parse(lease?.spec.renewTime ?? '');
-    });
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#approving);
     await Promise.all(this.nodes.map(async (node) => node[Symbol.asyncDispose]()));
@@ -149,13 +141,6 @@ interface NodeObject {
       readonly lastTransitionTime: string;
     }[];
   };
-}
-
-interface LeaseList {
-  readonly items: readonly {
-    readonly metadata: { readonly name: string };
-    readonly spec: { readonly renewTime: string };
-  }[];
 }
 
 /** Kubernetes has no approver for serving certificates. */

@@ -16,6 +16,8 @@ if (unknown.length > 0) {
 if (isInOwnNetwork) {
   const chosen = scenarios.filter(({ name }) => names.length === 0 || names.includes(name));
   for (const scenario of chosen) await tryScenario(scenario);
+  // A failed scenario may leave a wait behind.
+  process.exit();
 } else {
   process.exitCode = await runInOwnNetwork(import.meta.filename, names);
 }

@@ -3,6 +3,7 @@ import { hiddenFaults } from './hidden-faults.ts';
 import { kubeadmPlan } from './kubeadm-plan.ts';
 import { rightOrder } from './right-order.ts';
 import type { Scenario } from './scenario.ts';
+import { whole } from './whole.ts';
 import { wrongOrders } from './wrong-orders.ts';
 
 /** In the order of `make rollover`. */
@@ -11,5 +12,6 @@ export const scenarios: readonly Scenario[] = [
   rightOrder,
   wrongOrders,
   droppedAuthorities,
+  whole,
   kubeadmPlan,
 ];
