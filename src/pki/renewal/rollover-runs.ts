@@ -3,6 +3,7 @@ import { AgentError } from '../../core/errors.ts';
 import { readRuns } from '../../store/run-folder.ts';
 import { interruptedRun } from '../../store/run-recovery.ts';
 import type { KubernetesDirectories } from '../layout.ts';
+import { runsFolder } from './renewal-run.ts';
 
 /**
  * The folder of the runs of `ca-rollover apply`. It is not the folder of `certs renew`, which keeps
@@ -30,5 +31,24 @@ export async function requireNoInterruptedStep(
     'STORE_LOCKED',
     `${command} was interrupted, and changes files in ${directories.kubernetes}`,
     { remedy: `Complete it: ${command}; or undo it: ${command} --undo` },
+  );
+}
+
+/**
+ * The files of an interrupted renewal may not match, and its completion would refuse or undo later
+ * changes.
+ * @throws AgentError STORE_LOCKED
+ */
+export async function requireNoInterruptedRenewal({
+  kubernetes,
+}: Pick<KubernetesDirectories, 'kubernetes'>): Promise<void> {
+  const run = interruptedRun(await readRuns(join(kubernetes, runsFolder)));
+  if (run === undefined) return;
+  throw new AgentError(
+    'STORE_LOCKED',
+    `nodecertd certs renew was interrupted, and changes files in ${kubernetes}`,
+    {
+      remedy: 'Complete it: nodecertd certs renew --due; or undo it: nodecertd certs rollback',
+    },
   );
 }
