@@ -16,7 +16,7 @@ export interface StartEnvironment {
   readonly signal: AbortSignal;
   /** By default that of this machine. */
   readonly proc?: string;
-  /** Called with the reason while a component is not healthy yet. */
+  /** Called with each new reason why a component is not healthy yet. */
   readonly onWait?: (reason: string) => void;
 }
 
@@ -70,22 +70,29 @@ async function waitUntilHealthy(
   restart: ComponentRestart,
   options: StartEnvironment & { readonly before: ReadonlySet<number>; readonly start: number },
 ): Promise<void> {
-  const { component, health } = restart;
-  const { clock, signal, before, start, onWait } = options;
-  for (let reason = ''; ;) {
-    const running = [...(await processIds(component, options))];
-    if (running.length === 0) reason = 'it is not running';
-    else if (!running.some((pid) => !before.has(pid))) reason = 'the previous process still runs';
-    else if (health === undefined) return;
-    else {
-      const answer = await healthOf(health, signal);
-      if (answer === 'ok') return;
-      reason = answer;
-    }
+  const { component } = restart;
+  const { clock, signal, start, onWait } = options;
+  for (let known = ''; ;) {
+    const reason = await faultOf(restart, options);
+    if (reason === undefined) return;
     if (clock.elapsed() - start >= timeLimit) throw notHealthy(restart, reason);
-    onWait?.(`${component}: ${reason}`);
+    if (reason !== known) onWait?.(`${component}: ${reason}`);
+    known = reason;
     await clock.sleep(interval, signal);
   }
+}
+
+/** Why no new process of the component is healthy. */
+async function faultOf(
+  { component, health }: ComponentRestart,
+  environment: StartEnvironment & { readonly before: ReadonlySet<number> },
+): Promise<string | undefined> {
+  const running = [...(await processIds(component, environment))];
+  if (running.length === 0) return 'it is not running';
+  if (running.every((pid) => environment.before.has(pid))) return 'the previous process still runs';
+  if (health === undefined) return undefined;
+  const answer = await healthOf(health, environment.signal);
+  return answer === 'ok' ? undefined : answer;
 }
 
 function notHealthy(restart: ComponentRestart, reason: string): AgentError {

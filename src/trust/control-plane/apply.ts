@@ -2,7 +2,7 @@ import { AgentError } from '../../core/errors.ts';
 import { LeaseClient } from '../../kube/lease-client.ts';
 import type { Restarts } from '../../pki/renewal/renewal-restarts.ts';
 import { directoryOf, lock } from '../../pki/renewal/renewal.ts';
-import { rolloverDirectory } from '../../pki/renewal/rollover-runs.ts';
+import { requireNoInterruptedRenewal, rolloverDirectory } from '../../pki/renewal/rollover-runs.ts';
 import type { HeldLease } from '../../pki/unattended/renewal-lease.ts';
 import { renewalLease } from '../../pki/unattended/renewal-lease.ts';
 import type { ServerClock } from '../../pki/unattended/server-clock.ts';
@@ -25,7 +25,7 @@ export interface ApplyRequest extends StepRequest {
   readonly restarts: Restarts;
   /** Ends the step before its next task. */
   readonly stop: AbortSignal;
-  /** Called with the reason of each wait for the Lease. */
+  /** Called with the reason of each wait for the Lease or a component. */
   readonly onWait: (reason: string) => void;
   readonly onTask: (task: StepTask) => void;
   /** The document of a plan, stored beside the copies of the files. */
@@ -55,13 +55,14 @@ export async function applyPlan(
   await completeRuns(environmentOf(request));
   const plan = await planStep();
   if (plan.refusals.length > 0) return { plan, done: [] };
-  const { stop, onTask, describe } = request;
+  const { stop, onTask, onWait, describe } = request;
   const result = await runStep(plan.tasks, {
     ...environmentOf(request),
     version: request.version,
     step: plan.step,
     plan: describe(plan),
     onTask,
+    onWait,
     requireLock: () => {
       if (stop.aborted) throw interrupted();
       lease.requireHeld();
@@ -94,10 +95,12 @@ export async function undoPlan(
   request: ApplyRequest,
 ): Promise<AppliedStep> {
   await using resources = new AsyncDisposableStack();
-  await begin(request, resources);
+  const lease = await begin(request, resources);
   const plan = await planUndo();
   if (plan.refusals.length > 0) return { plan, done: [] };
-  const { restarted } = await undoStep(plan.step, environmentOf(request));
+  lease.requireHeld();
+  const { onWait } = request;
+  const { restarted } = await undoStep(plan.step, { ...environmentOf(request), onWait });
   const tasks = plan.tasks.filter((task) => task.kind === 'cluster');
   for (const task of tasks.filter(({ isDone }) => !isDone)) await task.run(request.signal);
   const done = [
@@ -113,6 +116,7 @@ async function begin(request: ApplyRequest, resources: AsyncDisposableStack): Pr
   const lease = await waitForLease(environment, { nodeName, signal: stop, onWait });
   resources.use(lease);
   resources.use(await lock(directoryOf(request)));
+  await requireNoInterruptedRenewal(request.directories);
   return lease;
 }
 
