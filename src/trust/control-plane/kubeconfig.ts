@@ -10,7 +10,7 @@ import { textOf } from '../../pki/renewal/existing-certificate.ts';
 import { changeOf, plannedFile } from '../../pki/renewal/planned-file.ts';
 import type { NewChange } from '../../store/run-folder.ts';
 import type { Side } from './ca-files.ts';
-import { entryOf, readLeaf, renewedByNext } from './leaf.ts';
+import { entryOf, filesOf, readLeaf, renewedByNext } from './leaf.ts';
 import type { RolloverNode } from './node-files.ts';
 import { caPath } from './node-files.ts';
 import type { Replacement } from './replacement.ts';
@@ -42,22 +42,38 @@ export async function kubeconfigReplacement(
 ): Promise<Replacement> {
   const path = fileOf(entryOf(name), node.directories);
   const leaf = await readLeaf(node, name);
-  if (leaf === undefined) return { files: [], make: async () => [] };
+  if (leaf === undefined) return nothing;
   const authorities = await authoritiesIn(node, path);
   const trust = authorities && withTrust(authorities, node, trusted);
   const renews = byNext && !leaf.isByNext;
-  const isTrustDone = trust?.isDone ?? true;
-  const content = [
-    ...(renews ? ['a certificate from the new CA'] : []),
-    ...(isTrustDone ? [] : [trusted.length === 1 ? 'trust in the new CA' : 'trust in both CAs']),
-  ].join(', ');
+  const authority = trust?.isDone === false ? encodeCertificates(trust.certificates) : undefined;
+  const trustText = trusted.length === 1 ? 'trust in the new CA' : 'trust in both CAs';
+  const trustPart: Replacement =
+    authority === undefined
+      ? nothing
+      : {
+          files: [{ path, content: trustText }],
+          make: async () => [await trustChange(node, path, authority)],
+        };
+  if (!renews) return trustPart;
+  if (!leaf.isEmbedded) {
+    const make = async (): Promise<NewChange[]> => renewedByNext(node, name, { now });
+    return both({ files: filesOf(leaf, newCertificate), make }, trustPart);
+  }
+  const content = [newCertificate, ...(authority === undefined ? [] : [trustText])].join(', ');
   return {
-    files: content === '' ? [] : [{ path, content }],
-    make: async () => {
-      const authority = trust && encodeCertificates(trust.certificates);
-      if (!renews) return authority === undefined ? [] : [await trustChange(node, path, authority)];
-      return renewedByNext(node, name, { now, ...(authority && { authority }) });
-    },
+    files: [{ path, content }],
+    make: async () => renewedByNext(node, name, { now, ...(authority && { authority }) }),
+  };
+}
+
+const newCertificate = 'a certificate from the new CA';
+const nothing: Replacement = { files: [], make: async () => [] };
+
+function both(first: Replacement, second: Replacement): Replacement {
+  return {
+    files: [...first.files, ...second.files],
+    make: async () => [...(await first.make()), ...(await second.make())],
   };
 }
 

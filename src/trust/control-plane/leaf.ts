@@ -32,6 +32,8 @@ export interface Leaf {
   readonly keyPath?: string;
   /** The new CA has issued it, and the key beside it is its own. */
   readonly isByNext: boolean;
+  /** The kubeconfig contains the certificate, and does not name its file. */
+  readonly isEmbedded: boolean;
 }
 
 /** Undefined if the file does not exist. */
@@ -42,7 +44,14 @@ export async function readLeaf(node: RolloverNode, name: string): Promise<Leaf |
   wipe(target);
   const isByNext = isIssuedBy(leaf, node.next.certificate) && (await hasOwnKey(node, existing));
   const keyPath = target.kind === 'pair' && target.key.path !== path ? target.key.path : undefined;
-  return { certificate: leaf, chain: others, path, isByNext, ...(keyPath && { keyPath }) };
+  return {
+    certificate: leaf,
+    chain: others,
+    path,
+    ...(keyPath && { keyPath }),
+    isByNext,
+    isEmbedded: target.kind === 'kubeconfig',
+  };
 }
 
 export function entryOf(name: string): KubeadmCertificate {
@@ -81,15 +90,17 @@ export async function pairReplacement(
 ): Promise<Replacement> {
   const leaf = await readLeaf(node, name);
   if (leaf === undefined) throw missing(name);
-  if (!leaf.isByNext) {
-    const content = `a certificate from the new CA${chain.length === 0 ? '' : ', then the bridge'}`;
-    const { path, keyPath } = leaf;
-    return {
-      files: [{ path, content }, ...(keyPath ? [{ path: keyPath, content: 'a new key' }] : [])],
-      make: async () => renewedByNext(node, name, { chain, now }),
-    };
-  }
-  return chainReplacement(node, leaf, chain);
+  if (leaf.isByNext) return chainReplacement(node, leaf, chain);
+  const content = `a certificate from the new CA${chain.length === 0 ? '' : ', then the bridge'}`;
+  return {
+    files: filesOf(leaf, content),
+    make: async () => renewedByNext(node, name, { chain, now }),
+  };
+}
+
+/** The files of a new certificate and its key. */
+export function filesOf({ path, keyPath }: Leaf, content: string): Replacement['files'] {
+  return [{ path, content }, ...(keyPath ? [{ path: keyPath, content: 'a new key' }] : [])];
 }
 
 /** The certificates after the leaf; the leaf and its key stay. */

@@ -56,11 +56,12 @@ export interface NodePlaces {
 
 /**
  * Reads this node. Undefined if it has no file of a rollover.
- * @throws AgentError CERT_UNTRUSTED if the files do not show which CA is the old one
+ * @throws AgentError CERT_UNTRUSTED if the files do not show which CA is the old one; PAIR_MALFORMED
  */
 export async function readRolloverNode(places: NodePlaces): Promise<RolloverNode | undefined> {
   const { tree, directories } = places;
   const found = await readFiles(places);
+  if (found.next?.length === 0) throw unreadableNext(directories);
   const nextCertificate = found.next?.[0] ?? (found.previous && notLike(found.previous, found));
   if (nextCertificate === undefined) return undefined;
   const oldCertificate = oldIn(found, nextCertificate);
@@ -113,6 +114,13 @@ function oldIn(
 export function haveSameKey(a: ChainCertificate, b: ChainCertificate): boolean {
   const [first, second] = [publicKeyOf(a), publicKeyOf(b)];
   return first !== undefined && second !== undefined && isSameKey(first, second);
+}
+
+function unreadableNext({ certificates }: KubernetesDirectories): AgentError {
+  const path = join(certificates, caFiles.next);
+  return new AgentError('PAIR_MALFORMED', `${path} contains no certificate in PEM`, {
+    remedy: `Copy ${path} from the control-plane node that created the new CA`,
+  });
 }
 
 function withoutOld({ certificates }: KubernetesDirectories): AgentError {

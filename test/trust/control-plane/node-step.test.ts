@@ -338,6 +338,32 @@ describe('planNodeStep()', () => {
     await assert.rejects(plan(other, 'switch'), { code: 'CA_EXTERNAL', message: /the new CA$/ });
   });
 
+  it('renews the certificate that a kubeconfig names, and writes its CAs', async (context) => {
+    const node = await created(context);
+    const path = join(node.kubernetes, 'scheduler.conf');
+    await writePair(join(node.certificates, 'scheduler.crt'), leaf(node));
+    const text = (await readFile(path, 'utf8'))
+      .replace(
+        /client-certificate-data: .*/,
+        `client-certificate: ${node.certificates}/scheduler.crt`,
+      )
+      .replace(/client-key-data: .*/, `client-key: ${node.certificates}/scheduler.key`);
+    await writeFile(path, text);
+    await walk(node, 'trust', 'switch');
+    const files = ['-CAfile', join(node.certificates, 'ca-next.crt')];
+    openssl(['verify', ...files, join(node.certificates, 'scheduler.crt')]);
+    await writeFile(path, text);
+    assert.deepEqual(namesOf(changedFiles(await plan(node, 'switch'))), [
+      'kube-scheduler: scheduler.conf',
+    ]);
+  });
+
+  it('refuses ca-next.crt without a certificate', async (context) => {
+    const node = await created(context);
+    await writeFile(join(node.certificates, 'ca-next.crt'), '');
+    await assert.rejects(plan(node, 'trust'), { code: 'PAIR_MALFORMED', message: /ca-next.crt/ });
+  });
+
   it('refuses a third CA in ca.crt', async (context) => {
     const node = await created(context);
     const path = join(node.certificates, 'ca.crt');
