@@ -3,6 +3,10 @@ import { X509Certificate } from 'node:crypto';
 import { mkdir, readFile, symlink, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import {
+  controlPlaneAnnotationKey,
+  parseControlPlaneAnnotation,
+} from '../../src/core/control-plane-annotation.ts';
 import { parseTrustAnnotation, trustAnnotationKey } from '../../src/core/trust-annotation.ts';
 import type { TrustAnnotation } from '../../src/core/trust-annotation.ts';
 import type { TrustDocument } from '../../src/core/trust-document.ts';
@@ -87,12 +91,32 @@ describe('nodecertd trust on a real cluster', { skip, timeout: 180_000 }, () => 
     return JSON.parse(stdout) as TrustDocument;
   }
 
-  async function annotation(): Promise<TrustAnnotation | undefined> {
+  async function annotationText(key: string): Promise<string> {
     const path = `/api/v1/nodes/${node}`;
     const { metadata } = (await rollover.plane.admin.must({ method: 'GET', path })) as {
       readonly metadata: { readonly annotations?: Readonly<Record<string, string>> };
     };
-    return parseTrustAnnotation(metadata.annotations?.[trustAnnotationKey] ?? '');
+    return metadata.annotations?.[key] ?? '';
+  }
+
+  async function annotation(): Promise<TrustAnnotation | undefined> {
+    return parseTrustAnnotation(await annotationText(trustAnnotationKey));
+  }
+
+  /** As the kubelet mirrors the static pod of kubeadm. */
+  async function createApiServerPod(startedAt: string): Promise<void> {
+    const { admin } = rollover.plane;
+    const [pods, name] = ['/api/v1/namespaces/kube-system/pods', `kube-apiserver-${node}`];
+    const labels = { component: 'kube-apiserver', tier: 'control-plane' };
+    const annotations = { 'kubernetes.io/config.mirror': 'hash' };
+    const container = { name: 'kube-apiserver', image: 'i' };
+    const spec = { nodeName: node, containers: [container] };
+    const body = { metadata: { name, labels, annotations }, spec };
+    await admin.must({ method: 'POST', path: pods, body });
+    const state = { running: { startedAt } };
+    const running = { ...container, imageID: '', ready: true, restartCount: 0, state };
+    const status = { phase: 'Running', containerStatuses: [running] };
+    await admin.must({ method: 'PATCH', path: `${pods}/${name}/status`, body: { status } });
   }
 
   it('reports on the own Node that the node trusts the CA of the cluster', async () => {
@@ -102,6 +126,13 @@ describe('nodecertd trust on a real cluster', { skip, timeout: 180_000 }, () => 
     const found = await annotation();
     assert.deepEqual(found?.places.kubeconfig, [old]);
     assert.deepEqual(found?.leaf, { 'kubelet-client': old });
+  });
+
+  it('reports the control plane on this machine, with the rights of a node', async () => {
+    await createApiServerPod('2026-11-29T12:00:00Z');
+    await sync();
+    const found = parseControlPlaneAnnotation(await annotationText(controlPlaneAnnotationKey));
+    assert.deepEqual(found?.startedAt, { 'kube-apiserver': Date.UTC(2026, 10, 29, 12) });
   });
 
   it('adds the new CA within seconds, and keeps the old one', async () => {
