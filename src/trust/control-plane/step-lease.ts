@@ -1,3 +1,4 @@
+import { AgentError } from '../../core/errors.ts';
 import { second } from '../../core/instant.ts';
 import type { HeldLease, LeaseEnvironment } from '../../pki/unattended/renewal-lease.ts';
 import { inspectLease, takeLease } from '../../pki/unattended/renewal-lease.ts';
@@ -16,6 +17,20 @@ interface LeaseRequest {
  * @throws AgentError API_*, ABORTED
  */
 export async function waitForLease(
+  environment: LeaseEnvironment,
+  request: LeaseRequest,
+): Promise<HeldLease> {
+  try {
+    return await untilTaken(environment, request);
+  } catch (error) {
+    if (!request.signal.aborted) throw error;
+    throw new AgentError('ABORTED', 'the wait for the Lease was interrupted; nothing was changed', {
+      remedy: 'Run the same command again',
+    });
+  }
+}
+
+async function untilTaken(
   environment: LeaseEnvironment,
   { nodeName, signal, onWait }: LeaseRequest,
 ): Promise<HeldLease> {
