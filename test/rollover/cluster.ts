@@ -126,6 +126,16 @@ export class RolloverCluster implements AsyncDisposable {
     return ready.lastTransitionTime;
   }
 
+  /** When each kubelet renewed its Lease, which it does every ten seconds. */
+  async renewTimes(): Promise<number[]> {
+    const path = '/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases';
+    const { items } = (await this.rollover.plane.admin.must({ method: 'GET', path })) as LeaseList;
+    return this.nodes.map(({ name }) => {
+      const lease = items.find(({ metadata }) => metadata.name === name);
+      return Date.parse(lease?.spec.renewTime ?? '');
+    });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#approving);
     await Promise.all(this.nodes.map(async (node) => node[Symbol.asyncDispose]()));
@@ -141,6 +151,13 @@ interface NodeObject {
       readonly lastTransitionTime: string;
     }[];
   };
+}
+
+interface LeaseList {
+  readonly items: readonly {
+    readonly metadata: { readonly name: string };
+    readonly spec: { readonly renewTime: string };
+  }[];
 }
 
 /** Kubernetes has no approver for serving certificates. */

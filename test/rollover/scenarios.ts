@@ -1,4 +1,5 @@
 import { droppedAuthorities } from './dropped-authorities.ts';
+import { expiredAuthority } from './expired-authority.ts';
 import { hiddenFaults } from './hidden-faults.ts';
 import { kubeadmPlan } from './kubeadm-plan.ts';
 import { rightOrder } from './right-order.ts';
@@ -12,6 +13,7 @@ export const scenarios: readonly Scenario[] = [
   rightOrder,
   wrongOrders,
   droppedAuthorities,
+  expiredAuthority,
   whole,
   kubeadmPlan,
 ];
