@@ -22,6 +22,7 @@ import { earlyLeader, nodesBehind } from '../../src/trust/control-plane/node-ord
 import type { StepQuestion } from '../../src/trust/control-plane/permission.ts';
 import { obstaclesTo } from '../../src/trust/control-plane/permission.ts';
 import { hastened } from '../support/hastened-clock.ts';
+import { ControlPlaneObjects } from '../support/control-plane-objects.ts';
 import type { RealControlPlane } from '../support/real-control-plane.ts';
 import {
   skipWithoutRealControlPlane,
@@ -35,10 +36,10 @@ import { fakeProc } from '../sys/fake-proc.ts';
 
 const skip = skipWithoutRealControlPlane();
 const signal = AbortSignal.timeout(120_000);
-const pods = '/api/v1/namespaces/kube-system/pods';
 const process = { mounts: 'mnt:[1]', parent: 1, cgroup: '' };
 
 let plane: RealControlPlane;
+let objects: ControlPlaneObjects;
 let client: KubeClient;
 let folder: string;
 before(async () => {
@@ -51,7 +52,8 @@ before(async () => {
   plane = await startRealControlPlane({ signingSeconds: 3_600 });
   const access = await loadKubeconfig(join(plane.directory, 'admin.conf'));
   client = await KubeClient.open({ access, version, clock: systemClock });
-  for (const node of ['cp1', 'cp2']) await createNode(node);
+  objects = new ControlPlaneObjects(plane);
+  for (const node of ['cp1', 'cp2']) await objects.createNode(node, usual);
 });
 after(async () => {
   if (skip !== false) return;
@@ -66,46 +68,6 @@ const flags = new Map([
 ]);
 const usual = new Map([...flags.keys()].map((name) => [name, '/etc/kubernetes/pki/ca.crt']));
 
-/** A Node of kubeadm with the mirror pod of its kube-controller-manager. Both are Ready. */
-async function createNode(name: string): Promise<void> {
-  const labels = { 'node-role.kubernetes.io/control-plane': '' };
-  await post('/api/v1/nodes', { metadata: { name, labels }, status: nodeStatus('127.0.0.1') });
-  await createManager(name, usual);
-}
-
-async function createManager(node: string, options: ReadonlyMap<string, string>): Promise<void> {
-  const name = `kube-controller-manager-${node}`;
-  const given = [...options].map(([flag, value]) => `--${flag}=${value}`);
-  const command = ['kube-controller-manager', ...given];
-  const labels = { component: 'kube-controller-manager', tier: 'control-plane' };
-  const annotations = { 'kubernetes.io/config.mirror': 'hash' };
-  await post(pods, {
-    metadata: { name, labels, annotations },
-    spec: { nodeName: node, containers: [{ name: 'c', image: 'i', command }] },
-  });
-  await setReady(`${pods}/${name}`, 'True');
-}
-
-async function changeFlags(node: string, options: ReadonlyMap<string, string>): Promise<void> {
-  const path = `${pods}/kube-controller-manager-${node}?gracePeriodSeconds=0`;
-  await plane.admin.must({ method: 'DELETE', path });
-  await createManager(node, options);
-}
-
-async function post(path: string, body: object): Promise<void> {
-  await plane.admin.must({ method: 'POST', path, body });
-}
-
-async function setReady(path: string, status: string): Promise<void> {
-  const body = { status: readiness(status) };
-  await plane.admin.must({ method: 'PATCH', path: `${path}/status`, body });
-}
-
-async function setAddress(address: string): Promise<void> {
-  const path = '/api/v1/nodes/cp2/status';
-  await plane.admin.must({ method: 'PATCH', path, body: { status: nodeStatus(address) } });
-}
-
 /** As the agent of cp2 does. */
 async function report(changes: Partial<ControlPlaneAnnotation>): Promise<void> {
   const value = formatControlPlaneAnnotation({
@@ -118,14 +80,6 @@ async function report(changes: Partial<ControlPlaneAnnotation>): Promise<void> {
   await annotateNode(client, { name: 'cp2', key: controlPlaneAnnotationKey, value }, signal);
 }
 
-function nodeStatus(address: string): object {
-  return { ...readiness('True'), addresses: [{ type: 'InternalIP', address }] };
-}
-
-function readiness(status: string): object {
-  return { conditions: [{ type: 'Ready', status }] };
-}
-
 describe('nodesBehind()', { skip }, () => {
   it('names the other nodes whose kube-controller-manager lacks the flags', async () => {
     const behind = async (step: 'trust' | 'finish', nodeName: string): Promise<string[]> =>
@@ -136,10 +90,10 @@ describe('nodesBehind()', { skip }, () => {
       });
     assert.deepEqual(await behind('trust', 'cp1'), ['cp2']);
     assert.deepEqual(await behind('finish', 'cp1'), []);
-    await changeFlags('cp1', flags);
+    await objects.changeFlags('cp1', flags);
     assert.deepEqual(await behind('trust', 'cp2'), []);
     assert.deepEqual(await behind('finish', 'cp2'), ['cp1']);
-    await changeFlags('cp1', usual);
+    await objects.changeFlags('cp1', usual);
   });
 });
 
@@ -154,9 +108,9 @@ describe('earlyLeader()', { skip }, () => {
       });
     assert.match((await note('cp2')) ?? '', /run the step on cp1 first/);
     assert.equal(await note('cp1'), undefined);
-    await changeFlags('cp1', flags);
+    await objects.changeFlags('cp1', flags);
     assert.equal(await note('cp2'), undefined);
-    await changeFlags('cp1', usual);
+    await objects.changeFlags('cp1', usual);
   });
 });
 
@@ -213,7 +167,7 @@ describe('obstaclesTo()', { skip }, () => {
     assert.ok(own !== undefined && other !== undefined);
     const [held, reported] = [own, other].map(({ fingerprint }) => shortFingerprint(fingerprint));
     // Only a node with another address reports as another node.
-    await setAddress('127.9.9.9');
+    await objects.setAddress('cp2', '127.9.9.9');
     const reasons = async (): Promise<string[]> =>
       (await obstacles({ next: own })).filter((message) => message.includes('node cp2'));
     await report({ next: reported ?? '' });
@@ -226,15 +180,15 @@ describe('obstaclesTo()', { skip }, () => {
     ]);
     await report({ next: reported ?? '', reportedAt: systemClock.now() - 26 * hour });
     assert.deepEqual(await reasons(), []);
-    await setAddress('127.0.0.1');
+    await objects.setAddress('cp2', '127.0.0.1');
   });
 
   it('names the kubelet, a Node and a pod that do not work after a minute', async () => {
     const proc = join(folder, 'no-kubelet');
     await mkdir(proc);
     await fakeProc(proc, { self: { ...process, cmdline: '' } });
-    await setReady('/api/v1/nodes/cp2', 'False');
-    await setReady(`${pods}/kube-controller-manager-cp2`, 'False');
+    await objects.setNodeReady('cp2', 'False');
+    await objects.setManagerReady('cp2', 'False');
     const waits: string[] = [];
     const onWait = (what: string): void => void waits.push(what);
     assert.deepEqual(await obstacles({ proc, onWait }), [
@@ -244,20 +198,19 @@ describe('obstaclesTo()', { skip }, () => {
     ]);
     assert.equal(waits[0], 'the Node cp2 is not Ready');
     // A step that repairs kube-controller-manager cannot wait for it.
-    await setReady('/api/v1/nodes/cp2', 'True');
+    await objects.setNodeReady('cp2', 'True');
     assert.deepEqual(await obstacles({ isRepair: true }), []);
-    await setReady(`${pods}/kube-controller-manager-cp2`, 'True');
+    await objects.setManagerReady('cp2', 'True');
   });
 
   it('waits until a component is healthy', async () => {
-    const pod = `${pods}/kube-controller-manager-cp1`;
-    await setReady(pod, 'False');
-    const onWait = (): void => void setReady(pod, 'True');
+    await objects.setManagerReady('cp1', 'False');
+    const onWait = (): void => void objects.setManagerReady('cp1', 'True');
     assert.deepEqual(await obstacles({ onWait }), []);
   });
 
   it('names an API server on another node that does not answer', async () => {
-    await setAddress('127.9.9.9');
+    await objects.setAddress('cp2', '127.9.9.9');
     const [found = '', ...others] = await obstacles();
     assert.match(found, /^cp2 is unhealthy: .*127\.9\.9\.9/);
     assert.deepEqual(others, []);
