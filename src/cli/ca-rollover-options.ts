@@ -5,6 +5,7 @@ import { version } from '../core/version.ts';
 import { loadKubeconfig } from '../kube/kubeconfig.ts';
 import { serviceAccountAccess } from '../kube/service-account.ts';
 import type { ClusterAccess } from '../kube/cluster-access.ts';
+import type { Confirmed } from '../trust/cluster/gate.ts';
 import type { RolloverQuestion } from '../trust/cluster/rollover.ts';
 import { defaultKubeconfig } from './approver-options.ts';
 import type { DirectoryOptions } from './certs-options.ts';
@@ -12,14 +13,17 @@ import { addDirectoryOptions, directoriesOf } from './certs-options.ts';
 import type { CliContext } from './context.ts';
 import { parseTimeout } from './timeout-option.ts';
 
-export interface RolloverOptions extends DirectoryOptions {
+export interface RolloverOptions extends DirectoryOptions, GateFlags {
   readonly kubeconfig?: string;
   readonly old?: string;
   readonly new?: string;
   readonly caKey: readonly string[];
+  readonly bridge?: true;
+}
+
+export interface GateFlags {
   readonly except: readonly string[];
   readonly podsOk?: true;
-  readonly bridge?: true;
   readonly clientsOk?: true;
   readonly auditLog: readonly string[];
   /** In seconds. */
@@ -30,7 +34,15 @@ export interface RolloverOptions extends DirectoryOptions {
 
 /** The options of every command that judges the gates. */
 export function addRolloverOptions(command: Command): Command {
-  return addCertificateOptions(command)
+  return addGateOptions(addCertificateOptions(command)).option(
+    '--bridge',
+    'the API servers will send the bridge, so no kubelet has to restart first',
+  );
+}
+
+/** What an administrator confirms, and where the gates look. */
+export function addGateOptions(command: Command): Command {
+  return command
     .addOption(
       new Option('--except <node...>', 'ignore these Nodes, which may keep the old CA').default(
         [],
@@ -38,7 +50,6 @@ export function addRolloverOptions(command: Command): Command {
       ),
     )
     .option('--pods-ok', 'running pods read the CAs again, or do not connect to the API server')
-    .option('--bridge', 'the API servers will send the bridge, so no kubelet has to restart first')
     .option('--clients-ok', 'no client outside the cluster has a certificate from the old CA')
     .addOption(
       new Option(
@@ -95,23 +106,26 @@ export function questionOf(
   options: RolloverOptions,
   { access, context }: { readonly access: ClusterAccess; readonly context: CliContext },
 ): RolloverQuestion {
-  const { old, new: next, caKey, except, podsOk, bridge, clientsOk, auditLog, dial } = options;
+  const { old, new: next, caKey, bridge, auditLog, dial } = options;
   return {
     access,
     directories: directoriesOf(options),
     keyFiles: caKey,
     named: { ...(old !== undefined && { old }), ...(next !== undefined && { next }) },
-    confirmed: {
-      exceptNodes: new Set(except),
-      pods: podsOk === true,
-      bridge: bridge === true,
-      clients: clientsOk === true,
-      quietMs: options.quiet * second,
-    },
+    confirmed: { ...confirmedBy(options), bridge: bridge === true },
     auditLogs: auditLog,
     dial,
     version,
     clock: context.clock,
     signal: new AbortController().signal,
+  };
+}
+
+export function confirmedBy({ except, podsOk, clientsOk, quiet }: GateFlags): Confirmed {
+  return {
+    exceptNodes: new Set(except),
+    pods: podsOk === true,
+    clients: clientsOk === true,
+    quietMs: quiet * second,
   };
 }

@@ -214,7 +214,7 @@ const commands: readonly CommandEntry[] = [
   },
   {
     name: 'ca-rollover apply',
-    summary: 'Do a step of a CA rollover on this control-plane node: create makes the new CA',
+    summary: 'Do a step of a CA rollover on this control-plane node',
     examples: [
       [
         'ca-rollover apply create --ca kubernetes --dry-run',
@@ -226,6 +226,12 @@ const commands: readonly CommandEntry[] = [
         'use an existing CA; for scripts',
       ],
       ['ca-rollover apply create --ca kubernetes --undo', 'remove the new CA before it is used'],
+      ['ca-rollover apply trust --ca kubernetes --yes', 'trust both CAs on this node; for scripts'],
+      ['ca-rollover apply switch --ca kubernetes', 'issue certificates from the new CA'],
+      [
+        'ca-rollover apply finish --ca kubernetes --clients-ok --old-key destroy',
+        'trust the new CA alone, and destroy the key of the old one',
+      ],
     ],
     load: () => import('./ca-rollover-apply.ts'),
   },

@@ -1,6 +1,7 @@
 import { droppedAuthorities } from './dropped-authorities.ts';
 import { expiredAuthority } from './expired-authority.ts';
 import { hiddenFaults } from './hidden-faults.ts';
+import { kubeadmApply } from './kubeadm-apply.ts';
 import { kubeadmPlan } from './kubeadm-plan.ts';
 import { rightOrder } from './right-order.ts';
 import type { Scenario } from './scenario.ts';
@@ -16,4 +17,5 @@ export const scenarios: readonly Scenario[] = [
   expiredAuthority,
   whole,
   kubeadmPlan,
+  kubeadmApply,
 ];

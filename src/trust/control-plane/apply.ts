@@ -17,7 +17,7 @@ import type { StepResult } from './task-run.ts';
 import { runStep } from './task-run.ts';
 import type { StepTask } from './task.ts';
 import type { UndoPreview } from './undo.ts';
-import { previewUndo, undoStep } from './undo.ts';
+import { deleteCopies, previewUndo, undoStep } from './undo.ts';
 
 export interface ApplyRequest extends StepRequest {
   readonly serverClock: ServerClock;
@@ -28,6 +28,8 @@ export interface ApplyRequest extends StepRequest {
   /** Called with the reason of each wait for the Lease or a component. */
   readonly onWait: (reason: string) => void;
   readonly onTask: (task: StepTask) => void;
+  /** Delete the copies of all steps afterward, because they have the key of the old CA. */
+  readonly deletesCopies: boolean;
   /** The document of a plan, stored beside the copies of the files. */
   readonly describe: (plan: StepPlan) => unknown;
 }
@@ -68,7 +70,9 @@ export async function applyPlan(
       lease.requireHeld();
     },
   });
-  return { plan, ...result };
+  if (!request.deletesCopies || result.failed !== undefined) return { plan, ...result };
+  await deleteCopies(rolloverDirectory(request.directories));
+  return { plan, done: result.done };
 }
 
 function interrupted(): AgentError {

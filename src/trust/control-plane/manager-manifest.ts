@@ -24,7 +24,7 @@ export const rolloverFiles: ManagerFiles = { signing: 'signing', root: 'bundle' 
 export const usualFiles: ManagerFiles = { signing: 'trusted', root: 'trusted' };
 
 /** The flags of kube-controller-manager for these files, by their names without dashes. */
-function flagsFor({ signing, root }: ManagerFiles): Record<string, string> {
+export function flagsFor({ signing, root }: ManagerFiles): Record<string, string> {
   return {
     'cluster-signing-cert-file': caFiles[signing],
     'cluster-signing-key-file': keyFileOf(caFiles[signing]),

@@ -1,0 +1,116 @@
+import type { Command } from 'commander';
+import { Argument, InvalidArgumentError, Option } from 'commander';
+import type { KeyAlgorithm } from '../core/certificate-spec.ts';
+import { keyAlgorithms } from '../core/certificate-spec.ts';
+import { AgentError } from '../core/errors.ts';
+import { day } from '../core/instant.ts';
+import { parseLifetime } from '../pki/renewal/lifetime.ts';
+import type { Step } from '../trust/control-plane/task.ts';
+import { steps } from '../trust/control-plane/task.ts';
+import type { GateFlags } from './ca-rollover-options.ts';
+import { addGateOptions } from './ca-rollover-options.ts';
+import type { DirectoryOptions } from './certs-options.ts';
+import { addDirectoryOptions } from './certs-options.ts';
+import type { OutputFormat } from './print.ts';
+import { outputOption } from './print.ts';
+
+export interface ApplyOptions extends DirectoryOptions, GateFlags {
+  readonly kubeconfig?: string;
+  readonly subject?: string;
+  readonly key?: KeyAlgorithm;
+  /** In milliseconds. */
+  readonly lifetime: number;
+  readonly import?: string;
+  readonly oldKey?: 'keep' | 'destroy';
+  readonly undo?: true;
+  readonly dryRun?: true;
+  readonly yes?: true;
+  readonly output: OutputFormat;
+}
+
+export function addApplyOptions(command: Command): Command {
+  return addGateOptions(addDirectoryOptions(command))
+    .addArgument(
+      new Argument(
+        '<step>',
+        'create: a new CA; trust: both CAs; switch: certificates from the new CA; finish: the new CA alone',
+      ).choices(steps),
+    )
+    .addOption(
+      new Option('--ca <ca>', 'the CA that is replaced')
+        .choices(['kubernetes'])
+        .makeOptionMandatory(),
+    )
+    .option('--kubeconfig <file>', 'kubeconfig of an administrator (default: admin.conf)')
+    .addOption(
+      new Option(
+        '--subject <name>',
+        'subject of the new CA, as in "CN=kubernetes 2027" (default: the name of the old CA with the present month)',
+      ).argParser(parseSubject),
+    )
+    .addOption(
+      new Option('--key <algorithm>', 'kind of the new key (default: as the old key)').choices(
+        // kubeadm reads only RSA and ECDSA keys of a CA.
+        keyAlgorithms.filter((algorithm) => algorithm !== 'ed25519'),
+      ),
+    )
+    .addOption(
+      new Option('--lifetime <time>', 'lifetime of the new CA')
+        .argParser(parseAuthorityLifetime)
+        .default(3650 * day, '10y'),
+    )
+    .option('--import <folder>', 'use the CA in this folder (ca.crt and ca.key)')
+    .addOption(
+      new Option(
+        '--old-key <choice>',
+        'with finish: keep the key of the old CA in the copies for --undo, or destroy it with all copies',
+      ).choices(['keep', 'destroy']),
+    )
+    .option('--undo', 'restore the files from before the step')
+    .option('--dry-run', 'show the plan, and change nothing')
+    .option('--yes', 'do not ask before the step')
+    .addOption(outputOption());
+}
+
+/** The characters of the names that `ca-rollover plan` and kubeadm use. @throws InvalidArgumentError */
+function parseSubject(text: string): string {
+  const name = /^CN=([\p{L}\p{N} ._:-]{1,64})$/u.exec(text)?.[1]?.trim();
+  if (name !== undefined && name !== '') return name;
+  throw new InvalidArgumentError(
+    'Use CN= and a name of up to 64 letters, digits, spaces and . _ : - such as "CN=kubernetes 2027".',
+  );
+}
+
+const longestLifetime = 100 * 365 * day;
+
+/** @throws InvalidArgumentError; AgentError USAGE */
+function parseAuthorityLifetime(text: string): number {
+  const lifetime = parseLifetime(text);
+  if (lifetime.kind === 'duration' && lifetime.ms <= longestLifetime) return lifetime.ms;
+  throw new InvalidArgumentError('Use a duration of up to 100 years, such as 10y or 3650d.');
+}
+
+/** @throws AgentError USAGE */
+export function requireUsage(step: Step, options: ApplyOptions): void {
+  const fault = faultOf(step, options);
+  if (fault === undefined) return;
+  throw new AgentError('USAGE', fault, { remedy: 'See: nodecertd ca-rollover apply --help' });
+}
+
+function faultOf(step: Step, options: ApplyOptions): string | undefined {
+  const { dryRun, yes, undo, subject, key, import: from } = options;
+  if (dryRun === true && yes === true) return '--yes and --dry-run exclude each other';
+  const isChosen = subject !== undefined || key !== undefined;
+  const createsOne = isChosen || from !== undefined;
+  if (step !== 'create' && createsOne) return `the step ${step} creates no CA`;
+  if (from !== undefined && isChosen) return '--import brings its own subject and key';
+  if (undo === true && createsOne) return '--undo creates no CA';
+  return oldKeyFault(step, options);
+}
+
+function oldKeyFault(step: Step, { undo, dryRun, oldKey }: ApplyOptions): string | undefined {
+  const isUsed = step === 'finish' && undo !== true;
+  if (!isUsed) return oldKey === undefined ? undefined : '--old-key is only for the step finish';
+  if (oldKey !== undefined || dryRun === true) return undefined;
+  return 'the step finish needs --old-key keep or --old-key destroy';
+}

@@ -1,0 +1,93 @@
+import type { GateReason } from '../../cluster/gate.ts';
+import { isNextInUse } from '../../cluster/next-in-use.ts';
+import type { RolloverView } from '../../cluster/rollover.ts';
+import { clusterInfoTask, removeManagerFlagsTask } from '../cluster-tasks.ts';
+import type { RolloverNode } from '../node-files.ts';
+import { readRolloverNode } from '../node-files.ts';
+import { nodesBehind } from '../node-order.ts';
+import type { NodeStepName } from '../node-step.ts';
+import type { StepPlan, StepRequest } from '../step-plan.ts';
+import type { ClusterTask } from '../task.ts';
+import type { GateOptions } from './rollover-step.ts';
+import { authoritiesOf, readControlPlane, viewOf } from './rollover-step.ts';
+
+/**
+ * Plans the return from `trust`, `switch` or `finish` on this node: why it must not happen, and what
+ * changes in the cluster. The files come from the copies of the step.
+ * @throws AgentError as readRolloverNode and viewRollover
+ */
+export async function planRolloverUndo(
+  step: NodeStepName,
+  request: StepRequest,
+  options: GateOptions,
+): Promise<StepPlan> {
+  const { hostName } = request;
+  const common = { step, nodeName: hostName, gates: [], notes: [], commands: [] };
+  const node = await readRolloverNode(request);
+  // After `finish` the node has no files of the rollover, and the copies have them.
+  if (node === undefined || step === 'finish') return { ...common, tasks: [], refusals: [] };
+  const view = await viewOf(node, request, options);
+  return {
+    ...common,
+    tasks: step === 'trust' ? await returnTasks(node, request) : [],
+    refusals: step === 'trust' ? certificatesByNext(view) : lostOld(node, view),
+  };
+}
+
+/** A certificate from the new CA would be rejected. */
+function certificatesByNext({ state, authorities, local }: RolloverView): GateReason[] {
+  const { old, next } = authorities;
+  if (next === undefined) return [];
+  const input = { state, authorities: { old, next }, leaves: local.leaves };
+  if (!isNextInUse(input)) return [];
+  return [
+    {
+      state: 'waiting',
+      message: 'the new CA has issued certificates already, which this node would reject',
+      remedy: `Undo the step switch first, or print the commands that return to the old CA: ${abort}`,
+    },
+  ];
+}
+
+const abort = 'nodecertd ca-rollover plan --abort';
+
+/** Certificates from the old CA would be rejected, or nothing could be issued. */
+function lostOld({ old }: RolloverNode, { probes }: RolloverView): GateReason[] {
+  const rejecting = probes.filter(({ byOld }) => byOld.kind === 'rejected');
+  const objects = rejecting.map(({ server }) => server.name);
+  return [
+    ...(old.key === undefined
+      ? [
+          {
+            state: 'waiting',
+            message: 'the key of the old CA is not on this node',
+            remedy: 'Restore ca-previous.key from a backup, or complete the rollover',
+          } as const,
+        ]
+      : []),
+    ...(objects.length > 0
+      ? [
+          {
+            state: 'waiting',
+            message: 'API servers reject client certificates from the old CA already',
+            remedy: 'Undo the step finish on these nodes first, or complete the rollover',
+            objects,
+          } as const,
+        ]
+      : []),
+  ];
+}
+
+/**
+ * `kubeadm upgrade` must not write flags for files that the node no longer has. The last node that
+ * returns removes the new CA from cluster-info.
+ */
+async function returnTasks(node: RolloverNode, request: StepRequest): Promise<ClusterTask[]> {
+  const plane = await readControlPlane(request);
+  const { old, next } = authoritiesOf(node);
+  const isLast = nodesBehind('finish', plane).length === 0;
+  return [
+    await removeManagerFlagsTask(request, plane.flags),
+    ...(isLast ? await clusterInfoTask(request, { old: next, next: old }, 'next') : []),
+  ];
+}
