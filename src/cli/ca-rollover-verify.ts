@@ -37,12 +37,12 @@ export function configure(
     .action(async (options: VerifyOptions) => {
       const found = await verify(options, context);
       const document = { apiVersion: 'nodecertd.io/v1alpha1', kind: 'CaRolloverCheck', ...found };
-      context.stdout.write(await print(options.output, document, () => table(found)));
+      context.stdout.write(await print(options.output, document, () => verifyTable(found)));
       exit(reasonExitCode(found.reasons));
     });
 }
 
-interface Verified {
+export interface Verified {
   readonly reasons: readonly GateReason[];
   /** Why some control-plane nodes were not compared. The files of this node may be fine. */
   readonly notCompared: readonly GateReason[];
@@ -70,7 +70,8 @@ async function verify(options: VerifyOptions, context: CliContext): Promise<Veri
   );
 }
 
-function table({ reasons, notCompared }: Verified): string {
+/** For people. */
+export function verifyTable({ reasons, notCompared }: Verified): string {
   const same = notCompared.length === 0 ? 'control-plane nodes' : 'API servers';
   const fine = `The files of this node are consistent, and all ${same} have the same CAs`;
   const lines = [

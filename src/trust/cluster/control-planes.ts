@@ -28,7 +28,8 @@ export interface ControlPlaneQuestion {
   readonly servers: readonly Pick<ProbedServer, 'host'>[];
   /** The addresses of this machine, if its files are read directly. */
   readonly own: ReadonlySet<string>;
-  readonly exceptNodes?: ReadonlySet<string>;
+  /** Nodes that the administrator has checked. */
+  readonly exceptNodes: ReadonlySet<string>;
 }
 
 /** A Node without the label is one too if an API server has its address. */
@@ -44,7 +45,7 @@ export function otherControlPlanes({
     ({ name, isControlPlane, addresses }) =>
       (isControlPlane || addresses.some((address) => hosts.has(address))) &&
       !addresses.some((address) => own.has(address)) &&
-      exceptNodes?.has(name) !== true,
+      !exceptNodes.has(name),
   );
   const judged = others.map((node) => ({ node, problem: problemOf(node, readAt) }));
   return {

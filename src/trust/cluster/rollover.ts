@@ -90,7 +90,7 @@ export async function viewRollover(question: RolloverQuestion): Promise<Rollover
     state,
     servers,
     own: new Set(local.isControlPlane ? interfaceAddresses() : []),
-    ...confirmed,
+    exceptNodes: confirmed.exceptNodes ?? new Set(),
   });
   const view = { server, authorities: { old, ...(next && { next }) }, state, local, others };
   if (next === undefined) return { ...view, probes: [], gates: [] };

@@ -50,13 +50,15 @@ function controlPlane(name: string, changes: Partial<ClusterNode> = {}): Cluster
   });
 }
 
+const elsewhere = { servers: [], own: new Set<string>(), exceptNodes: new Set<string>() };
+
 /** Of a cluster with these Nodes, seen from a machine that is none of them. */
 function others(
   nodes: readonly ClusterNode[],
   question: Partial<ControlPlaneQuestion> = {},
 ): ControlPlanes {
   const state = { nodes: read(nodes), readAt: now };
-  return otherControlPlanes({ state, servers: [], own: new Set(), ...question });
+  return otherControlPlanes({ state, ...elsewhere, ...question });
 }
 
 function names({ reported }: ControlPlanes): string[] {
@@ -91,7 +93,7 @@ describe('otherControlPlanes()', () => {
 
   it('is empty for a credential that may not list Nodes', () => {
     const state = { nodes: forbidden, readAt: now };
-    const found = otherControlPlanes({ state, servers: [], own: new Set() });
+    const found = otherControlPlanes({ state, ...elsewhere });
     assert.deepEqual(found, { reported: [], hidden: [] });
   });
 
