@@ -161,6 +161,10 @@ describe('nodecertd ca-rollover apply create', { skip, timeout: 300_000 }, () =>
       `scp -p ${names.map((name) => join(files, name)).join(' ')} cp2:${files}/`,
     ]);
     assert.equal((await stat(join(files, 'ca-next.key'))).mode & 0o777, 0o600);
+    assert.doesNotMatch(done.stdout, /PRIVATE KEY/);
+    const [run = ''] = await readdir(join(files, '.nodecertd-rollover'));
+    const kept = await readdir(join(files, '.nodecertd-rollover', run));
+    assert.deepEqual(kept.toSorted(), ['manifest.json', 'plan.json']);
     const before = await readFile(join(files, 'ca-next.crt'), 'utf8');
     const again = await create('cp1', '--yes', '--subject', 'CN=another');
     assert.deepEqual([again.code, documentOf(again).state], [0, 'nothing-to-do']);
@@ -202,6 +206,17 @@ describe('nodecertd ca-rollover apply create', { skip, timeout: 300_000 }, () =>
     assert.equal(await plane.kubectl('get', '--raw', '/readyz'), 'ok');
     await rollover.serve(oldCa);
     await rollover.identifyAdmin(oldCa, oldCa, rollover.newCa);
+  });
+
+  it('changes nothing once the node trusts the new CA, and --undo is refused', async () => {
+    const own = join(folder, 'cp2/ca.crt');
+    const bundle = `${rollover.oldCa.certificatePem}${(await created('ca-next.crt')).toString()}`;
+    await writeFile(own, bundle);
+    const again = await create('cp2', '--yes');
+    assert.deepEqual([again.code, documentOf(again).state], [0, 'nothing-to-do'], again.stdout);
+    const refused = await create('cp2', '--undo', '--yes');
+    assert.equal(refused.code, 3);
+    assert.match(documentOf(refused).refusals[0]?.message ?? '', /ca\.crt has the new CA$/);
   });
 
   it('--undo removes the CA unless the cluster publishes it', async () => {
