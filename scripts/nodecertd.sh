@@ -30,8 +30,14 @@ certs)
   case " $* " in *" --path"*) maglev=--concurrent-maglev-max-threads=1 ;; *) maglev=--no-maglev ;; esac
   exec "$lib/node" --max-semi-space-size=1 --no-opt "$maglev" "$lib/main.js" "$@"
   ;;
-# It reads a large cluster in pages, so most memory would be garbage.
-ca-rollover) exec "$lib/node" --max-semi-space-size=1 --no-opt --no-maglev "$lib/main.js" "$@" ;;
+ca-rollover)
+  # As for certs renew: apply creates keys and copies them.
+  if [ "${2-}" = apply ]; then
+    export GLIBC_TUNABLES="${GLIBC_TUNABLES:+$GLIBC_TUNABLES:}glibc.malloc.perturb=165:glibc.malloc.tcache_count=0"
+  fi
+  # It reads the keys of CAs. It reads a large cluster in pages, so most memory would be garbage.
+  exec "$lib/node" --secure-heap=262144 --secure-heap-min=16 --max-semi-space-size=1 --no-opt --no-maglev "$lib/main.js" "$@"
+  ;;
 # The approver also calls sd_notify(3) and malloc_trim(3), and decides faster with the JIT compiler.
 approver) exec "$lib/node" --disable-warning=ExperimentalWarning --max-semi-space-size=4 "$lib/main.js" "$@" ;;
 *) exec "$lib/node" "$lib/main.js" "$@" ;;
