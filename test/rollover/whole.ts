@@ -77,6 +77,8 @@ export const whole: Scenario = {
     assert.equal(await cluster.readySince(byFile), readySince);
     assert.equal(withoutCa(await embedded.read(kubeconfigFile)), withoutCa(embeddedBefore));
     await requireRequests(cluster);
+    await rollBack(byFile, { cluster, report });
+    await cutConnections(cluster, report);
   },
 };
 
@@ -208,6 +210,36 @@ async function requireRequests({ rollover, nodes }: RolloverCluster): Promise<vo
     counts.map(({ length }) => length),
     [2, 2, 2, 0],
   );
+}
+
+/** The restored CA stays, although the sources have lacked it for long. */
+async function rollBack(
+  node: RolloverNode,
+  { cluster: { rollover }, report }: Pick<Stage, 'cluster' | 'report'>,
+): Promise<void> {
+  report('an administrator restores the old CA on one node');
+  const { code, stdout, stderr } = await node.nodecertd('trust', 'rollback', '--yes');
+  // The kubelet reads the file again within minutes.
+  assert.equal(code, 3, stdout + stderr);
+  const restored = new Set(rollover.bundle.split(/(?=-----BEGIN)/));
+  const found = async (): Promise<Set<string>> =>
+    new Set((await node.credentials()).caPem.split(/(?=-----BEGIN)/));
+  assert.deepEqual(await found(), restored);
+  await requireStage([node], 'adding');
+  assert.deepEqual(await found(), restored);
+}
+
+/** Without their old connections, the kubelets depend on what they have read. */
+async function cutConnections(cluster: RolloverCluster, report: Report): Promise<void> {
+  report('every connection is cut');
+  await cluster.rollover.plane.stopApi();
+  await cluster.rollover.plane.startApi();
+  const since = Date.now();
+  const isRenewed = async (): Promise<boolean> => {
+    await delay(second);
+    return (await cluster.renewTimes()).every((time) => time > since);
+  };
+  await until('a Lease of each kubelet', isRenewed, 180);
 }
 
 async function settle(report: Report): Promise<void> {
