@@ -11,6 +11,7 @@ import { interfaceAddresses } from '../sys/network-interfaces.ts';
 import type { ApplyRequest } from '../trust/control-plane/apply.ts';
 import {
   applyPlan,
+  completeInterrupted,
   interruptedStep,
   previewUndoOf,
   undoPlan,
@@ -63,6 +64,7 @@ async function run(step: Step, options: ApplyOptions, context: CliContext): Prom
   const { output, dryRun = false, yes = false, undo = false } = options;
   const node = await openNode(options, context, resources);
   const { request } = node;
+  if (!dryRun && !(await isCompleted(node, { yes, context }))) return codes.error;
   const planStep = (): Promise<StepPlan> => planOf(step, request, { options, context });
   const show = async (report: StepReport): Promise<number> => {
     stdout.write(await print(output, stepDocument(report), () => stepTable(report)));
@@ -121,6 +123,25 @@ async function openNode(
   const addresses = new Set(interfaceAddresses());
   const request = { ...renewal, client, hostName: environment.hostName, addresses };
   return { request, serverClock, restarts: restartsOf(await findLocalNode(directories)) };
+}
+
+/**
+ * Completes a run that was interrupted, because nodecertd may not be able to plan a step from its files.
+ * @returns false if the answer was no
+ */
+async function isCompleted(
+  { request, restarts }: OpenNode,
+  { yes, context }: { readonly yes: boolean; readonly context: CliContext },
+): Promise<boolean> {
+  const run = await interruptedStep(request);
+  if (run === undefined) return true;
+  const { folder, manifest } = run;
+  const what = `the step ${manifest.step ?? ''} was interrupted on this node`;
+  context.stderr.write(`nodecertd: ${what}; the previous files are in ${folder}\n`);
+  const question = 'Keep its complete changes, and restore the other files?';
+  if (!(await isConfirmed(question, { yes, context }))) return false;
+  await completeInterrupted({ ...request, restarts });
+  return true;
 }
 
 function authorityOptions(options: ApplyOptions, { environment }: CliContext): NewAuthorityOptions {

@@ -289,8 +289,8 @@ export function nameOf(folder: string): string {
   return folder.slice(folder.lastIndexOf('/') + 1);
 }
 
-/** The folder of all runs. */
-export function directoryOf({ directories }: RenewalRequest): string {
+/** The folder of all runs. Its lock is that of every command that changes the files of kubeadm. */
+export function directoryOf({ directories }: Pick<RenewalRequest, 'directories'>): string {
   return join(directories.kubernetes, runsFolder);
 }
 

@@ -1,4 +1,4 @@
-import { AgentError } from '../../core/errors.ts';
+import { AgentError, hasCode } from '../../core/errors.ts';
 import { LeaseClient } from '../../kube/lease-client.ts';
 import type { Restarts } from '../../pki/renewal/renewal-restarts.ts';
 import { directoryOf, lock } from '../../pki/renewal/renewal.ts';
@@ -39,9 +39,35 @@ export interface AppliedStep extends StepResult {
   readonly plan: StepPlan;
 }
 
-/** The earlier run that the next step on this node completes or undoes first. */
-export async function interruptedStep({ directories }: StepRequest): Promise<Run | undefined> {
-  return interruptedRun(await readRuns(rolloverDirectory(directories)));
+/**
+ * The earlier run that the next step on this node completes or undoes first. Undefined while another
+ * process works: its run is not interrupted.
+ */
+export async function interruptedStep(
+  request: Pick<StepRequest, 'directories'>,
+): Promise<Run | undefined> {
+  const run = interruptedRun(await readRuns(rolloverDirectory(request.directories)));
+  return run !== undefined && (await isLocked(request)) ? undefined : run;
+}
+
+async function isLocked(request: Pick<StepRequest, 'directories'>): Promise<boolean> {
+  try {
+    await using _ = await lock(directoryOf(request));
+    return false;
+  } catch (error) {
+    if (!hasCode(error, 'STORE_LOCKED')) throw error;
+    return true;
+  }
+}
+
+/**
+ * Completes or undoes a run that was interrupted. Needs neither the API server nor the Lease, because
+ * the files of that run may be the reason why this node has no API server.
+ * @throws AgentError STORE_*, FILE_CHANGED
+ */
+export async function completeInterrupted(request: RecoveryRequest): Promise<void> {
+  await using _ = await lock(directoryOf(request));
+  await completeRuns(environmentOf(request));
 }
 
 /**
@@ -84,7 +110,7 @@ function interrupted(): AgentError {
 /** The files that an undo of the step restores. @throws AgentError USAGE if there are none */
 export async function previewUndoOf(
   { step }: StepPlan,
-  request: StepRequest & Pick<ApplyRequest, 'restarts'>,
+  request: RecoveryRequest,
 ): Promise<UndoPreview> {
   return previewUndo(step, environmentOf(request));
 }
@@ -124,9 +150,11 @@ async function begin(request: ApplyRequest, resources: AsyncDisposableStack): Pr
   return lease;
 }
 
-function environmentOf<T extends StepRequest & Pick<ApplyRequest, 'restarts'>>(
-  request: T,
-): RunRecovery & Pick<T, 'restarts' | 'signal' | 'clock'> {
+type RecoveryRequest = Pick<ApplyRequest, 'tree' | 'directories' | 'clock' | 'restarts' | 'signal'>;
+
+function environmentOf(
+  request: RecoveryRequest,
+): RunRecovery & Pick<RecoveryRequest, 'restarts' | 'signal' | 'clock'> {
   const { tree, clock, directories, restarts, signal } = request;
   const directory = rolloverDirectory(directories);
   const copyAttributes = attributeCopier(clock);
