@@ -92,7 +92,8 @@ export class ApiAccess implements AsyncDisposable {
    * client open. @throws AgentError KUBECONFIG_*, CREDENTIAL_EXPIRED
    */
   async opened(): Promise<void> {
-    if (!this.#client.isOpen || this.#stale || this.#expired) await this.refresh();
+    if (!this.#client.isOpen || this.#stale || this.#isDoubtful || this.#expired)
+      await this.refresh();
   }
 
   /** The node joins the cluster, so no kubeconfig names its pair yet. */
@@ -177,6 +178,11 @@ export class ApiAccess implements AsyncDisposable {
     await this.#client[Symbol.asyncDispose]();
   }
 
+  /** A request with the own pair failed, also if another client was being opened at that moment. */
+  get #isDoubtful(): boolean {
+    return this.#usesOwn && (this.#isRefused || this.#untrusted !== undefined);
+  }
+
   get #expired(): boolean {
     const validity = credentialValidity(this.#client.get().access);
     return validity !== undefined && validity.notAfter <= this.#options.clock.now();
@@ -184,7 +190,10 @@ export class ApiAccess implements AsyncDisposable {
 
   async #open(): Promise<void> {
     const { report } = this.#options;
-    const { client, source, isOwn } = await this.#choose();
+    const { client, source, isOwn } = await this.#choose().catch((error: unknown) => {
+      this.#usesOwn = false;
+      throw error;
+    });
     this.#usesOwn = isOwn;
     if (source !== this.#source) report({ type: 'credential', source });
     const { server, insecureSkipTlsVerify } = client.access.cluster;
@@ -196,7 +205,6 @@ export class ApiAccess implements AsyncDisposable {
 
   async #choose(): Promise<OpenCredential> {
     const usedOwn = this.#usesOwn;
-    this.#usesOwn = false;
     const chosen = await this.#fromFiles({ isOwnRejected: this.#stale && usedOwn });
     this.#isRefused &&= chosen.isOwn;
     if (!this.#isRefused) return chosen;

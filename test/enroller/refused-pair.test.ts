@@ -113,6 +113,17 @@ describe('ApiAccess after a 401', () => {
     assert.deepEqual(bench.all('identity-refused'), []);
   });
 
+  it('checks the pair if the 401 comes while another client is being opened', async () => {
+    await using bench = await Bench.create();
+    await using access = accessOf(bench, await withRefusedPair(bench));
+    await access.ready();
+    const opening = access.refresh();
+    assert.equal(access.failed(refusal), true);
+    await opening;
+    await access.ready();
+    assert.equal(access.source, 'bootstrap');
+  });
+
   it('keeps the pair after another failure', async () => {
     await using bench = await Bench.create();
     await using access = accessOf(bench, await withRefusedPair(bench));
