@@ -1,8 +1,18 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { shortFingerprint } from '../../src/core/trust.ts';
+import { base64 } from '../kube/support/api-server.ts';
+import { absentNode } from '../support/absent-node.ts';
+import type { TestNode } from '../support/agent.ts';
+import { fingerprintOf } from '../support/agent.ts';
 import { ApiClient } from '../support/api-client.ts';
 import type { ClusterCa, KeyPair } from '../support/cluster-pki.ts';
+import { pinOf } from '../support/discovery-plane.ts';
+import { doctorReport, findingOf, nodecertd } from '../support/doctor.ts';
+import { scaled } from '../support/machine-speed.ts';
 import { submitNodeCsr } from '../support/node-csr.ts';
 import { bootstrapToken } from '../support/real-bootstrap.ts';
 import { skipWithoutRealControlPlane } from '../support/real-control-plane.ts';
@@ -20,9 +30,10 @@ const skip = skipWithoutRealControlPlane();
 
 /**
  * What Kubernetes does when its CA files change. The agent and the gates rely on it. Each test
- * continues where the previous one ended, in the order of a rollover.
+ * continues where the previous one ended, in the order of a rollover. At the end, agents come back
+ * that were off all the time.
  */
-describe('Kubernetes during a CA rollover', { skip, timeout: 120_000 }, () => {
+describe('Kubernetes during a CA rollover', { skip, timeout: scaled(240_000) }, () => {
   let rollover: RolloverPlane;
   let oldCa: ClusterCa;
   let newCa: ClusterCa;
@@ -163,6 +174,68 @@ describe('Kubernetes during a CA rollover', { skip, timeout: 120_000 }, () => {
     const after = await until('the ConfigMap', async () => (await clientCas()) || undefined);
     assert.equal(fingerprintsOf(after), fingerprintsOf(newCa.certificatePem));
   });
+
+  it('an agent without a token creates no CSR after 401, and names what is missing', async () => {
+    await using node = await absentNode(rollover, 'without-token', { hasBootstrap: false });
+    const agent = node.start();
+    const { code, error, remedy } = await agent.event('addresses_failed');
+    assert.equal(code, 'API_UNAUTHORIZED');
+    assert.match(
+      String(error),
+      /rejects the client certificate of this node, and .* does not exist/,
+    );
+    assert.match(String(remedy), /--client-ca-file.* nodecertd discover /);
+    const found = await doctorReport('--config', node.configFile);
+    const fingerprint = shortFingerprint(fingerprintOf(new X509Certificate(oldCa.certificatePem)));
+    const advice = findingOf(found, 'api-identity-refused').remedy ?? '';
+    assert.ok(advice.includes(`add CN=kubernetes (${fingerprint}) to the file of`), advice);
+    await rollover.acceptClientsOf(oldCa, newCa);
+    await agent.event('addresses_recovered');
+    await rollover.acceptClientsOf(newCa);
+    assert.deepEqual(agent.all('csr_created', 'kubelet-client'), []);
+    assert.deepEqual(agent.all('identity_refused'), []);
+  });
+
+  it('an agent with a token gets another client certificate after 401, over the bridge', async () => {
+    await using node = await absentNode(rollover, 'with-token');
+    const kubeconfig = await readFile(join(node.directory, 'kubelet.conf'), 'utf8');
+    const agent = node.start();
+    await agent.event('identity_refused');
+    await agent.event('certificate_stored', 'kubelet-client');
+    await requireNewCa(node);
+    assert.equal(await readFile(join(node.directory, 'kubelet.conf'), 'utf8'), kubeconfig);
+    assert.equal(agent.all('csr_created', 'kubelet-client').length, 1);
+  });
+
+  it('an agent that trusts the old CA alone recovers by the command of doctor', async () => {
+    await rollover.announce(newCa);
+    await rollover.serve(newCa);
+    await using node = await absentNode(rollover, 'without-bridge', { hasBootstrap: false });
+    const agent = node.start();
+    assert.equal((await agent.event('addresses_failed'))['code'], 'API_UNTRUSTED');
+    const found = await doctorReport('--config', node.configFile);
+    const { remedy = '' } = findingOf(found, 'trust-lost');
+    const [command = ''] = /nodecertd discover .*$/.exec(remedy) ?? [];
+    assert.ok(command.includes(`--ca-cert-hash ${pinOf(oldCa.certificatePem)} sha256:HEX`), remedy);
+    const tokenFile = join(node.directory, 'token');
+    await writeFile(tokenFile, bootstrapToken, { mode: 0o600 });
+    const [, ...args] = command
+      .replace('FILE', tokenFile)
+      .replace('sha256:HEX', pinOf(newCa.certificatePem))
+      .split(' ');
+    const ended = await nodecertd(...args);
+    assert.equal(ended.code, 0, ended.stderr);
+    await agent.event('certificate_stored', 'kubelet-client');
+    await requireNewCa(node);
+    const text = await readFile(join(node.directory, 'kubelet.conf'), 'utf8');
+    assert.ok(text.includes(base64(rollover.bundle)), text);
+    assert.equal(agent.all('csr_created', 'kubelet-client').length, 1);
+  });
+
+  async function requireNewCa(node: TestNode): Promise<void> {
+    const { publicKey } = new X509Certificate(newCa.certificatePem);
+    assert.ok((await node.read('kubelet-client')).verify(publicKey));
+  }
 
   async function clientCas(): Promise<string> {
     const { body } = await rollover.plane.admin.request({ method: 'GET', path: authentication });
