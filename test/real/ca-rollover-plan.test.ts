@@ -16,6 +16,7 @@ import { copyOf, sharedTree } from '../pki/renewal/renewal-tree.ts';
 import { ControlPlaneObjects } from '../support/control-plane-objects.ts';
 import { DiscoveryPlane } from '../support/discovery-plane.ts';
 import { hastened } from '../support/hastened-clock.ts';
+import { scaled } from '../support/machine-speed.ts';
 import { skipWithoutRealControlPlane } from '../support/real-control-plane.ts';
 import { walk, writeManifests, writeNextAuthority } from '../trust/control-plane/rollover-tree.ts';
 
@@ -72,8 +73,8 @@ function requestOf({ kubernetes, certificates }: KubeadmTree): StepRequest {
     hostName: 'cp1',
     addresses: new Set(['127.0.0.1']),
     version,
-    // Waits for unhealthy components. Requests have to answer in 3 seconds.
-    clock: hastened(10),
+    // It waits for unhealthy components. Requests have to answer in 3 seconds, or more on a slow machine.
+    clock: hastened(10_000 / scaled(1_000)),
     signal,
   };
 }
