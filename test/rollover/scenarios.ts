@@ -5,6 +5,7 @@ import { kubeadmApply } from './kubeadm-apply.ts';
 import { kubeadmPlan } from './kubeadm-plan.ts';
 import { rightOrder } from './right-order.ts';
 import type { Scenario } from './scenario.ts';
+import { servingCertificates } from './serving-certificates.ts';
 import { whole } from './whole.ts';
 import { wrongOrders } from './wrong-orders.ts';
 
@@ -13,6 +14,7 @@ export const scenarios: readonly Scenario[] = [
   hiddenFaults,
   rightOrder,
   wrongOrders,
+  servingCertificates,
   droppedAuthorities,
   expiredAuthority,
   whole,
