@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import { describe, it } from 'node:test';
 import { Bundles } from '../../../../src/trust/cluster/read/bundles.ts';
-import { readTrustBundles } from '../../../../src/trust/cluster/read/published.ts';
+import { readNamespaces, readTrustBundles } from '../../../../src/trust/cluster/read/published.ts';
 import { reading } from '../../../../src/trust/cluster/read/reading.ts';
 import type { PublishedCas, Reading } from '../../../../src/trust/cluster/state.ts';
 import { ApiServer, clientOf, sendJson, sendStatus } from '../../../kube/support/api-server.ts';
@@ -37,6 +37,29 @@ const found = {
   outcome: 'read',
   value: new Map([['bundle', { authorities: [], problem: 'no certificate' }]]),
 };
+
+/** A list of two pages. The token of the second one is valid at this attempt only. */
+async function readUntil(validAt: number): Promise<Reading<string[]>> {
+  let lists = 0;
+  await using server = await ApiServer.start(({ url = '' }, response) => {
+    const isFirst = !url.includes('continue=');
+    if (isFirst) lists += 1;
+    const items = [{ metadata: { name: isFirst ? 'default' : `list-${lists}` } }];
+    if (isFirst) sendJson(response, { metadata: { continue: 'token' }, items });
+    else if (lists >= validAt) sendJson(response, { metadata: {}, items });
+    else sendStatus(response, 410, { reason: 'Expired' });
+  });
+  await using client = await clientOf(server);
+  const { signal } = new AbortController();
+  return await reading(() => readNamespaces({ client, signal }));
+}
+
+describe('readNamespaces()', () => {
+  it('starts again when the next page has expired, and names nothing twice', async () => {
+    assert.deepEqual(await readUntil(3), { outcome: 'read', value: ['default', 'list-3'] });
+    await assert.rejects(readUntil(4), { code: 'API_GONE' });
+  });
+});
 
 describe('readTrustBundles()', () => {
   it('reads v1', async () => {
