@@ -13,10 +13,7 @@ export interface LocalChecks {
 /** What is wrong on this control-plane node, and where the control-plane nodes differ; harmful reasons first. */
 export function checkLocalControlPlane({ local, probes, others }: LocalChecks): GateReason[] {
   const reasons = [
-    ...unmatchedKeys(local),
-    ...badSigningFiles(local),
-    ...unreadableTrust(local),
-    ...differentTrust(local),
+    ...filesOf(local),
     ...kubeconfigsWithout(local, probes),
     ...differentServers(probes),
     ...(local.trust === undefined ? [] : controlPlaneDifferences(local.trust, others.reported)),
@@ -24,61 +21,78 @@ export function checkLocalControlPlane({ local, probes, others }: LocalChecks): 
   return [...reasons.filter(isHarmful), ...reasons.filter((reason) => !isHarmful(reason))];
 }
 
+function filesOf(local: LocalControlPlane): GateReason[] {
+  return [
+    ...unmatchedKeys(local),
+    ...badSigningFiles(local),
+    ...unreadableTrust(local),
+    ...differentTrust(local),
+  ];
+}
+
+/** The latest step of `ca-rollover apply` writes all files of this node again. */
+function remedyOn({ repair }: LocalControlPlane, byHand: string): string {
+  return repair === undefined ? byHand : `Run on this node: ${repair}`;
+}
+
 function isHarmful({ state }: GateReason): boolean {
   return state === 'harmful';
 }
 
 /** kube-controller-manager exits, and kubeadm refuses to sign. */
-function unmatchedKeys({ keys }: LocalControlPlane): GateReason[] {
-  return keys
+function unmatchedKeys(local: LocalControlPlane): GateReason[] {
+  return local.keys
     .filter(({ matches }) => !matches)
     .map(({ certificate, key }) => ({
       state: 'harmful',
       message: `${key} does not match the first certificate of ${certificate}`,
-      remedy: `Put the CA of ${key} first into ${certificate}, or restore the key of that CA`,
+      remedy: remedyOn(
+        local,
+        `Put the CA of ${key} first into ${certificate}, or restore the key of that CA`,
+      ),
     }));
 }
 
-function badSigningFiles({ signingFiles }: LocalControlPlane): GateReason[] {
-  return signingFiles
+function badSigningFiles(local: LocalControlPlane): GateReason[] {
+  return local.signingFiles
     .filter(({ issuer }) => issuer === 'unreadable')
     .map(({ place }) => ({
       state: 'harmful',
       message: `${place} is not one CA certificate, so nothing is signed with it`,
-      remedy: 'Write exactly one certificate into it',
+      remedy: remedyOn(local, 'Write exactly one certificate into it'),
     }));
 }
 
-function unreadableTrust({ trustFiles, kubeconfigs }: LocalControlPlane): GateReason[] {
-  return [...trustFiles, ...kubeconfigs].flatMap(({ flag, path, problem }) =>
+function unreadableTrust(local: LocalControlPlane): GateReason[] {
+  return [...local.trustFiles, ...local.kubeconfigs].flatMap(({ flag, path, problem }) =>
     problem === undefined
       ? []
       : [
           {
             state: 'harmful',
             message: `${path} (${flag}): ${problem}`,
-            remedy: `Write the CAs into ${path} again`,
+            remedy: remedyOn(local, `Write the CAs into ${path} again`),
           },
         ],
   );
 }
 
 /** In the middle of a step, one file has both CAs and another has one. */
-function differentTrust({ trustFiles }: LocalControlPlane): GateReason[] {
-  const [first, ...others] = trustFiles.filter(({ problem }) => problem === undefined);
+function differentTrust(local: LocalControlPlane): GateReason[] {
+  const [first, ...others] = local.trustFiles.filter(({ problem }) => problem === undefined);
   if (first === undefined) return [];
   return others
     .filter(({ has }) => named(has) !== named(first.has))
     .map(({ flag, path, has }) => ({
       state: 'waiting',
       message: `${path} (${flag}) has ${named(has)}, and ${first.path} (${first.flag}) has ${named(first.has)}`,
-      remedy: 'Complete the step on this node: nodecertd ca-rollover plan',
+      remedy: remedyOn(local, 'Complete the step on this node: nodecertd ca-rollover plan'),
     }));
 }
 
 /** A component reads its kubeconfig when it starts, and then trusts no other CA. */
 function kubeconfigsWithout(
-  { kubeconfigs }: LocalControlPlane,
+  local: LocalControlPlane,
   probes: readonly ServerProbe[],
 ): GateReason[] {
   const served = new Set(
@@ -86,14 +100,17 @@ function kubeconfigsWithout(
       issuedBy === 'old' || issuedBy === 'next' ? [issuedBy] : [],
     ),
   );
-  return kubeconfigs.flatMap(({ path, has, problem }) => {
+  return local.kubeconfigs.flatMap(({ path, has, problem }) => {
     const missing = [...served].filter((side) => !has.includes(side));
     if (problem !== undefined || missing.length === 0) return [];
     return [
       {
         state: 'harmful' as const,
         message: `${path} lacks ${named(missing)}, by which API servers serve a certificate`,
-        remedy: `Write both CAs into ${path} with the command of the step trust: nodecertd ca-rollover plan`,
+        remedy: remedyOn(
+          local,
+          `Write both CAs into ${path} with the command of the step trust: nodecertd ca-rollover plan`,
+        ),
       },
     ];
   });

@@ -1,6 +1,7 @@
 import { keyFileOf } from '../../pki/layout.ts';
 import type { GateReason } from '../cluster/gate.ts';
 import { fileIn } from '../cluster/local-trust.ts';
+import { applyCommand } from './apply-command.ts';
 import type { Side } from './ca-files.ts';
 import { hasKey } from './ca-files.ts';
 import { readLeaf } from './leaf.ts';
@@ -71,9 +72,4 @@ function trustHarm(node: RolloverNode, latest: Step): string[] {
     (side) =>
       `${caPath(node, 'trusted')} lacks the ${sides[side]} CA, so clients with a certificate from it are rejected`,
   );
-}
-
-/** The command that does a step on this node. */
-export function applyCommand(step: Step): string {
-  return `nodecertd ca-rollover apply ${step} --ca kubernetes`;
 }

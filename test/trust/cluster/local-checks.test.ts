@@ -108,4 +108,20 @@ describe('checkLocalControlPlane()', () => {
       }
     });
   }
+
+  it('names the step that writes the files of this node again', () => {
+    const local: LocalControlPlane = {
+      ...fine,
+      keys: [{ certificate: '/pki/ca.crt', key: '/pki/ca.key', matches: false }],
+      signingFiles: [{ place: '/pki/ca.crt', issuer: 'unreadable' }],
+      trustFiles: [clientCa, { ...rootCa, has: ['old'] }],
+      kubeconfigs: [{ ...admin, has: ['old'] }],
+      repair: 'nodecertd ca-rollover apply switch --ca kubernetes',
+    };
+    const reasons = checkLocalControlPlane({ local, probes: [cp1], others: { reported: [] } });
+    assert.equal(reasons.length, 4);
+    for (const { remedy } of reasons) {
+      assert.equal(remedy, 'Run on this node: nodecertd ca-rollover apply switch --ca kubernetes');
+    }
+  });
 });

@@ -5,6 +5,7 @@ import type { Instant } from '../../../core/instant.ts';
 import { formatDuration, minute } from '../../../core/instant.ts';
 import type { TrustFile } from '../local-trust.ts';
 import type { ProbeResult, ServerProbe } from '../probes.ts';
+import { repairCommand } from '../../control-plane/apply-command.ts';
 
 /** What the API servers do, and which CAs are in use. */
 export interface ServersFacts {
@@ -32,6 +33,7 @@ const kubeletAuthorityDelay = 6 * minute;
 /** G1: each API server accepts certificates of both CAs from clients and from kubelets. */
 export function judgeServers(facts: ServersFacts): Gate {
   const { probes, isOldInUse, isNextInUse, unlisted, managers } = facts;
+  const repair = repairCommand(isNextInUse);
   const users = { old: managersWith('old', managers), new: managersWith('next', managers) };
   return gateOf('G1', [
     ...(unlisted === undefined ? [] : [unseen('all API servers', unlisted.message)]),
@@ -42,6 +44,7 @@ export function judgeServers(facts: ServersFacts): Gate {
       result: ({ byNext }) => byNext,
       isInUse: isNextInUse,
       managers: users.new,
+      repair,
     }),
     // At the end of a rollover, a server has to reject certificates that the old CA issued.
     ...(isOldInUse
@@ -50,6 +53,7 @@ export function judgeServers(facts: ServersFacts): Gate {
           result: ({ byOld }) => byOld,
           isInUse: true,
           managers: users.old,
+          repair,
         })
       : []),
     ...facts.kubeletAuthorities.flatMap((file) => ofKubeletAuthority(file, facts)),
@@ -127,11 +131,13 @@ interface Rejection {
   readonly result: (probe: ServerProbe) => ProbeResult;
   readonly isInUse: boolean;
   readonly managers: readonly string[];
+  /** The command that writes the file again. */
+  readonly repair: string;
 }
 
 function rejections(
   probes: readonly ServerProbe[],
-  { ca, result, isInUse, managers }: Rejection,
+  { ca, result, isInUse, managers, repair }: Rejection,
 ): GateReason[] {
   const objects = probes
     .filter((probe) => result(probe).kind === 'rejected')
@@ -145,8 +151,7 @@ function rejections(
     {
       state: isInUse ? 'harmful' : 'waiting',
       message: `kube-apiserver rejects client certificates issued by the ${ca} CA${consequence}`,
-      remedy:
-        'Write both CAs into the file of its --client-ca-file (kubeadm: pki/ca.crt); it reloads the file within a second',
+      remedy: `Write both CAs into the file of its --client-ca-file, which it reloads within a second; on a node of kubeadm: ${repair}`,
       objects,
     },
   ];

@@ -3,7 +3,9 @@ import { formatDuration, minute } from '../../../core/instant.ts';
 import type { Gate, GateInput, GateReason, ProbedIssuer } from '../gate.ts';
 import type { IssuedBy } from '../issued-by.ts';
 import { issuerOf } from '../issued-by.ts';
+import { isNextInUse } from '../next-in-use.ts';
 import type { SignerActivity } from '../state.ts';
+import { repairCommand } from '../../control-plane/apply-command.ts';
 import { counted, gateOf, judged } from './verdict.ts';
 
 /** kube-controller-manager usually signs within a second. A new leader needs up to 20s. */
@@ -11,7 +13,8 @@ export const longestSilence = 5 * minute;
 
 /** G5: kube-controller-manager signs with the new CA, and with nothing else. */
 export function judgeSigner(input: GateInput): Gate {
-  const files = (input.signingFiles ?? []).flatMap(ofSigningFile);
+  const repair = repairCommand(isNextInUse(input));
+  const files = (input.signingFiles ?? []).flatMap((file) => ofSigningFile(file, repair));
   const activities = judged(input.state.signers, 'CertificateSigningRequests', (signers) => [
     ...signers.flatMap((signer) => silence(signer, input)),
     ...signers.flatMap((signer) => otherIssuer(signer, input)),
@@ -72,7 +75,7 @@ function silence({ signerName, unissued }: SignerActivity, { state }: GateInput)
   ];
 }
 
-function ofSigningFile({ place, issuer }: ProbedIssuer): GateReason[] {
+function ofSigningFile({ place, issuer }: ProbedIssuer, repair: string): GateReason[] {
   switch (issuer) {
     case 'next':
       return [];
@@ -81,7 +84,7 @@ function ofSigningFile({ place, issuer }: ProbedIssuer): GateReason[] {
         {
           state: 'harmful',
           message: `${place} is not one CA certificate, so nothing is signed with it`,
-          remedy: 'Write exactly one certificate into it',
+          remedy: `Write exactly one certificate into it; on a node of kubeadm: ${repair}`,
         },
       ];
     case 'old':

@@ -6,6 +6,7 @@ import { gatesBefore } from '../../cluster/gate.ts';
 import { leadingNode } from '../../cluster/plan-facts.ts';
 import type { RolloverQuestion, RolloverView } from '../../cluster/rollover.ts';
 import { viewRollover } from '../../cluster/rollover.ts';
+import { applyCommand } from '../apply-command.ts';
 import { clientAuthoritiesTask } from '../client-authorities-task.ts';
 import type { ManagerFlags } from '../cluster-tasks.ts';
 import {
@@ -25,7 +26,6 @@ import { earlyLeader, nodesBehind } from '../node-order.ts';
 import type { NodeStep, NodeStepName } from '../node-step.ts';
 import { planNodeStep } from '../node-step.ts';
 import { obstaclesTo } from '../permission.ts';
-import { applyCommand } from '../stage.ts';
 import type { StepPlan, StepRequest } from '../step-plan.ts';
 import { isComplete } from '../step-plan.ts';
 import type { ClusterTask } from '../task.ts';

@@ -139,20 +139,21 @@ const cases: readonly {
   },
 ];
 
+const none: ServersFacts = {
+  probes: [],
+  isOldInUse: true,
+  isNextInUse: false,
+  servedByKubelets: new Set(),
+  kubeletAuthorities: [],
+  managers: [],
+  hiddenControlPlanes: [],
+  readAt,
+};
+
 describe('judgeServers()', () => {
   for (const { name, facts, state, reasons = [] } of cases) {
     it(name, () => {
-      const gate = judgeServers({
-        probes: [],
-        isOldInUse: true,
-        isNextInUse: false,
-        servedByKubelets: new Set(),
-        kubeletAuthorities: [],
-        managers: [],
-        hiddenControlPlanes: [],
-        readAt,
-        ...facts,
-      });
+      const gate = judgeServers({ ...none, ...facts });
       assert.equal(gate.state, state);
       assert.equal(gate.reasons.length, reasons.length, JSON.stringify(gate.reasons));
       for (const [at, [message, objects]] of reasons.entries()) {
@@ -160,6 +161,21 @@ describe('judgeServers()', () => {
         assert.deepEqual(gate.reasons[at]?.objects, objects);
         assert.ok(gate.reasons[at]?.remedy);
       }
+    });
+  }
+
+  for (const [isNextInUse, step] of [
+    [false, 'trust'],
+    [true, 'switch'],
+  ] as const) {
+    it(`names the step that writes ca.crt again, which is ${step}`, () => {
+      const { reasons } = judgeServers({
+        ...none,
+        probes: [probe('cp1', accepted, rejected)],
+        isNextInUse,
+      });
+      const command = `nodecertd ca-rollover apply ${step} --ca kubernetes`;
+      assert.equal(reasons[0]?.remedy?.endsWith(command), true);
     });
   }
 });
