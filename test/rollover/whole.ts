@@ -66,7 +66,8 @@ export const whole: Scenario = {
     await finish(stage);
 
     await prober.stop();
-    report(JSON.stringify(prober.requests));
+    const { requests, failures } = prober;
+    report(JSON.stringify({ requests, failures }));
     requireAnswers(prober, cluster.proxyClient(byFile).name);
     assert.deepEqual(
       (await startsOf(nodes)).map((count, index) => count - (starts[index] ?? 0)),
