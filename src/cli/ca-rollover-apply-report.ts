@@ -57,7 +57,7 @@ export function stepDocument(report: StepReport): Record<string, unknown> {
 
 /** What is stored beside the copies of the files. */
 export function planDocument(plan: StepPlan): Record<string, unknown> {
-  const { step, nodeName, tasks, gates, refusals, notes, commands } = plan;
+  const { step, nodeName, tasks, restarts, gates, refusals, notes, commands } = plan;
   return {
     apiVersion: 'nodecertd.io/v1alpha1',
     kind: 'CaRolloverStep',
@@ -65,6 +65,7 @@ export function planDocument(plan: StepPlan): Record<string, unknown> {
     ca: 'kubernetes',
     node: nodeName,
     tasks: tasks.map(taskDocument),
+    restarts,
     gates: gates.map(({ id, state }) => ({ id, name: gateNames[id], state })),
     refusals,
     notes,
@@ -143,11 +144,8 @@ function changeLines({ tasks }: StepPlan): string[] {
 }
 
 /** A component whose files change restarts once, although its own file may be one of several. */
-function restartLines({ plan: { tasks }, restored }: StepReport): string[] {
-  const components = tasks.flatMap((task) =>
-    task.kind === 'files' && task.files.length > 0 ? (task.restart?.component ?? []) : [],
-  );
-  const all = [...components, ...(restored?.restarts ?? []).map(({ component }) => component)];
+function restartLines({ plan: { restarts }, restored }: StepReport): string[] {
+  const all = [...restarts, ...(restored?.restarts ?? []).map(({ component }) => component)];
   return all.length === 0 ? ['  none'] : all.map((component) => `  ${component}`);
 }
 

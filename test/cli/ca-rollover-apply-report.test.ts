@@ -33,6 +33,7 @@ function planOf(changes: Partial<StepPlan> = {}): StepPlan {
     step: 'create',
     nodeName: 'cp1',
     tasks: [files, scheduler, annotation],
+    restarts: ['kube-scheduler'],
     gates: [],
     refusals: [],
     notes: ['The old CA expires soon.'],
@@ -47,6 +48,7 @@ const complete = planOf({
     { ...files, files: [] },
     { ...annotation, isDone: true },
   ],
+  restarts: [],
 });
 const refused = planOf({
   refusals: [
@@ -64,6 +66,7 @@ const restarted = { component: 'kube-scheduler', tookMs: 14_000 };
 const cases: readonly (readonly [state: string, code: number, report: StepReport])[] = [
   ['planned', 0, { plan }],
   ['nothing-to-do', 0, { plan: complete }],
+  ['planned', 0, { plan: { ...complete, restarts: ['kube-scheduler'] } }],
   ['refused', 3, { plan: refused }],
   ['refused', 4, { plan: harmful }],
   ['done', 0, { plan, result: { plan, done: [{ name: 'new CA', isChanged: true }] } }],

@@ -16,6 +16,8 @@ export interface StepPlan {
   readonly step: Step;
   readonly nodeName: string;
   readonly tasks: readonly StepTask[];
+  /** The components that the tasks restart, also if only their process is older than a file. */
+  readonly restarts: readonly string[];
   /** The gates that the step needs. */
   readonly gates: readonly Gate[];
   /** Why the step may not begin. */
@@ -27,6 +29,7 @@ export interface StepPlan {
 }
 
 /** True if nothing has to change. */
-export function isComplete({ tasks }: StepPlan): boolean {
+export function isComplete({ tasks, restarts }: Pick<StepPlan, 'tasks' | 'restarts'>): boolean {
+  if (restarts.length > 0) return false;
   return tasks.every((task) => (task.kind === 'files' ? task.files.length === 0 : task.isDone));
 }

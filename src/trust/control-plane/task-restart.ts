@@ -4,7 +4,7 @@ import { startOf } from '../../pki/renewal/component-start.ts';
 import type { Restarts } from '../../pki/renewal/renewal-restarts.ts';
 import type { ComponentRestart } from '../../pki/renewal/restart.ts';
 import { changeTime } from '../../store/used-file.ts';
-import type { FileTask } from './task.ts';
+import type { FileTask, StepTask } from './task.ts';
 
 /** The restart of a static pod. */
 export interface PodRestart extends ComponentRestart {
@@ -26,15 +26,35 @@ export async function neededRestart(
   { files, restart }: Pick<FileTask, 'files' | 'restart'>,
   facts: RestartFacts,
 ): Promise<PodRestart | undefined> {
-  if (restart === undefined) return undefined;
-  const isNeeded = files.length > 0 || (await isOlder(restart, facts));
-  return isNeeded ? podRestart(restart.component, facts.restarts) : undefined;
+  if (restart === undefined || !(await isRestarted({ files, restart }, facts))) return undefined;
+  return podRestart(restart.component, facts.restarts);
+}
+
+/** The components that a step restarts. */
+export async function restartedComponents(
+  tasks: readonly StepTask[],
+  facts: Omit<RestartFacts, 'restarts'>,
+): Promise<string[]> {
+  const found: string[] = [];
+  for (const task of tasks) {
+    if (task.kind !== 'files' || task.restart === undefined) continue;
+    const { files, restart } = task;
+    if (await isRestarted({ files, restart }, facts)) found.push(restart.component);
+  }
+  return found;
+}
+
+async function isRestarted(
+  { files, restart }: Required<Pick<FileTask, 'files' | 'restart'>>,
+  facts: Omit<RestartFacts, 'restarts'>,
+): Promise<boolean> {
+  return files.length > 0 || (await isOlder(restart, facts));
 }
 
 /** Restored files keep their modification time, so the time of the inode counts. */
 async function isOlder(
   { component, reads }: NonNullable<FileTask['restart']>,
-  facts: RestartFacts,
+  facts: Omit<RestartFacts, 'restarts'>,
 ): Promise<boolean> {
   const start = await startOf(component, facts);
   const changed = await Promise.all(reads.map(changeTime));

@@ -38,7 +38,7 @@ export async function planCreateStep(
 ): Promise<StepPlan> {
   const { clock, hostName: nodeName } = request;
   const plan = await planCreate({ ...request, now: clock.now() }, options);
-  const common = { step: 'create', nodeName, gates: [] } as const;
+  const common = { step: 'create', nodeName, restarts: [], gates: [] } as const;
   if (plan.task === undefined) {
     const notes = ['The new CA exists, and signs on this node already.'];
     return { ...common, tasks: [], refusals: [], notes, commands: [] };
@@ -129,7 +129,16 @@ export async function planCreateUndo(request: StepRequest): Promise<StepPlan> {
           ...usersOf(readAuthority(pair.certificate.der), state),
         ];
   const tasks = reportTask(nodes.own, { request, isDone: nodes.own?.report?.next === undefined });
-  return { step: 'create', nodeName, gates: [], tasks, refusals, notes: [], commands: [] };
+  return {
+    step: 'create',
+    nodeName,
+    tasks,
+    restarts: [],
+    gates: [],
+    refusals,
+    notes: [],
+    commands: [],
+  };
 }
 
 /** The step `trust` has begun on this node. */

@@ -28,6 +28,7 @@ import { planNodeStep } from '../node-step.ts';
 import { obstaclesTo } from '../permission.ts';
 import type { StepPlan, StepRequest } from '../step-plan.ts';
 import { isComplete } from '../step-plan.ts';
+import { restartedComponents } from '../task-restart.ts';
 import type { ClusterTask } from '../task.ts';
 
 /** How the gates are judged, as in `ca-rollover status`. */
@@ -61,6 +62,7 @@ export async function planRolloverStep(
     step,
     nodeName: hostName,
     tasks,
+    restarts: await restartedComponents(tasks, { clock }),
     gates: [],
     refusals: [],
     notes: [],
@@ -78,7 +80,7 @@ export async function planRolloverStep(
 }
 
 function withoutFiles(step: NodeStepName, { hostName, directories }: StepRequest): StepPlan {
-  const common = { step, nodeName: hostName, tasks: [], gates: [], commands: [] };
+  const common = { step, nodeName: hostName, tasks: [], restarts: [], gates: [], commands: [] };
   if (step === 'finish') {
     const notes = ['This node has no files of a CA rollover.'];
     return { ...common, refusals: [], notes };

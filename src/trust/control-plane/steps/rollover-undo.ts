@@ -22,7 +22,7 @@ export async function planRolloverUndo(
   options: GateOptions,
 ): Promise<StepPlan> {
   const { hostName } = request;
-  const common = { step, nodeName: hostName, gates: [], notes: [], commands: [] };
+  const common = { step, nodeName: hostName, restarts: [], gates: [], notes: [], commands: [] };
   const node = await readRolloverNode(request);
   // After `finish` the node has no files of the rollover, and the copies have them.
   if (node === undefined || step === 'finish') return { ...common, tasks: [], refusals: [] };
