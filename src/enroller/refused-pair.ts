@@ -42,22 +42,26 @@ export async function replaceRefused(
   own: OpenCredential,
   options: RefusedPairOptions,
 ): Promise<OpenCredential> {
-  const { clock, signal, pauseMs, report } = options;
-  await clock.sleep(pauseMs, signal);
-  const refusal = await refusalOf(own.client, signal);
-  // A token must not be sent to a server that nothing verifies.
-  if (refusal === undefined || own.client.access.cluster.insecureSkipTlsVerify) return own;
   try {
+    const refusal = await secondRefusal(own.client, options);
+    // A token must not be sent to a server that nothing verifies.
+    if (refusal === undefined || own.client.access.cluster.insecureSkipTlsVerify) return own;
     const client = await openBootstrap(own.client.access, refusal, options);
-    report({ type: 'identity-refused', error: describeError(refusal) });
-    return { client, source: 'bootstrap', isOwn: false };
-  } finally {
     await closeCredential(own.client);
+    options.report({ type: 'identity-refused', error: describeError(refusal) });
+    return { client, source: 'bootstrap', isOwn: false };
+  } catch (error) {
+    await closeCredential(own.client);
+    throw error;
   }
 }
 
 /** Other failures say nothing about the credential, and the next request meets them again. */
-async function refusalOf(client: KubeClient, signal: AbortSignal): Promise<AgentError | undefined> {
+async function secondRefusal(
+  client: KubeClient,
+  { clock, signal, pauseMs }: RefusedPairOptions,
+): Promise<AgentError | undefined> {
+  await clock.sleep(pauseMs, signal);
   try {
     await whoAmI(client, signal);
     return undefined;
