@@ -99,9 +99,10 @@ export class WatchedAgent {
     return new Set(pairs.map(({ needle }) => needle.key));
   }
 
-  /** The text of every pair file on the node. */
+  /** The text of every pair file on the node. The agent may rename a temporary file at any moment. */
   async pairs(): Promise<string[]> {
-    const files = (await readdir(this.#node.pki)).filter((file) => isOfPair(file));
+    const names = await readdir(this.#node.pki);
+    const files = names.filter((file) => !file.startsWith('.') && isOfPair(file));
     return Promise.all(files.map((file) => readFile(join(this.#node.pki, file), 'utf8')));
   }
 
