@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { copyFile, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { describe, it } from 'node:test';
@@ -177,6 +177,10 @@ describe('planNodeStep()', () => {
     const nextCa = await textIn(node, 'ca-next.crt');
     assert.equal(await textIn(node, 'ca.crt'), nextCa + (await textIn(node, 'ca-previous.crt')));
     assert.equal(await textIn(node, 'ca-previous.key'), previous);
+    for (const name of ['ca-signing.key', 'ca-previous.key', 'ca.key', 'apiserver.key']) {
+      const { mode } = await stat(join(node.certificates, name));
+      assert.equal(mode & 0o777, 0o600, name);
+    }
     assert.equal(await textIn(node, 'ca.key'), await textIn(node, 'ca-next.key'));
     assert.ok((await textIn(node, 'apiserver.crt')).endsWith(await textIn(node, 'ca-bridge.crt')));
     // A client that trusts only the old CA needs the bridge, and one that trusts only the new CA does not.
