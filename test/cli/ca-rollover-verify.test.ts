@@ -5,7 +5,7 @@ import type { GateReason } from '../../src/trust/cluster/gate.ts';
 
 const hidden: GateReason = {
   state: 'unknown',
-  message: '1 control-plane node of 2 elsewhere: the Node has no annotation',
+  message: '1 of 2 other control-plane nodes: the Node has no annotation',
   objects: ['cp2'],
 };
 
@@ -21,7 +21,7 @@ describe('verifyTable()', () => {
     assert.equal(
       verifyTable({ reasons: [], notCompared: [hidden] }),
       `The files of this node are consistent, and all API servers have the same CAs
-Not compared: 1 control-plane node of 2 elsewhere: the Node has no annotation (cp2)
+Not compared: 1 of 2 other control-plane nodes: the Node has no annotation (cp2)
      → Run this command there too
 `,
     );

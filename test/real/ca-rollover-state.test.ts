@@ -236,7 +236,7 @@ describe('readClusterState()', { skip }, () => {
     };
     await objects.createControlPlane('cp2');
     const hidden =
-      'unknown 1 control-plane node of 1 elsewhere: the Node has no annotation nodecertd.io/control-plane-trust [cp2]';
+      'unknown 1 of 1 other control-plane node: the Node has no annotation nodecertd.io/control-plane-trust [cp2]';
     const report = '1 node of 5: the Node has no annotation nodecertd.io/trust [cp2]';
     assert.deepEqual(await reasons(), [
       `G1 ${hidden}`,

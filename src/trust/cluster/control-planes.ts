@@ -1,6 +1,5 @@
 import type { ControlPlaneAnnotation } from '../../core/control-plane-annotation.ts';
 import { controlPlaneAnnotationKey } from '../../core/control-plane-annotation.ts';
-import type { Instant } from '../../core/instant.ts';
 import { shortFingerprint } from '../../core/trust.ts';
 import type { GateReason, KubeletClient, ProbedIssuer, RolloverAuthorities } from './gate.ts';
 import type { ReportProblem } from './gates/report-problem.ts';
@@ -9,7 +8,7 @@ import { counted } from './gates/verdict.ts';
 import type { LocalLeaf } from './local-control-plane.ts';
 import type { TrustFile } from './local-trust.ts';
 import type { ProbedServer } from './probes.ts';
-import type { ClusterNode, ClusterState } from './state.ts';
+import type { ClusterState } from './state.ts';
 
 /** What the control-plane nodes other than this one report about their files. */
 export interface ControlPlanes {
@@ -47,45 +46,34 @@ export function otherControlPlanes({
       !addresses.some((address) => own.has(address)) &&
       !exceptNodes.has(name),
   );
-  const judged = others.map((node) => ({ node, problem: problemOf(node, readAt) }));
+  const hidden = others.flatMap(({ name, controlPlane }): HiddenNode[] => {
+    const problem = reportProblem(controlPlane, { key: controlPlaneAnnotationKey, readAt });
+    if (problem === undefined) return [];
+    const { kind, what, remedy } = problem;
+    return [{ name, what, remedy: kind === 'missing' ? withoutAgent : remedy }];
+  });
+  const isHidden = (name: string): boolean => hidden.some((one) => one.name === name);
   return {
-    reported: judged.flatMap(({ node: { name, controlPlane }, problem }) =>
-      problem === undefined && typeof controlPlane === 'object'
-        ? [{ node: name, report: controlPlane }]
-        : [],
+    reported: others.flatMap(({ name, controlPlane: report }) =>
+      typeof report === 'object' && !isHidden(name) ? [{ node: name, report }] : [],
     ),
-    hidden: hiddenReasons(judged),
+    hidden: hiddenReasons(hidden, others.length),
   };
 }
 
-function problemOf({ controlPlane }: ClusterNode, readAt: Instant): ReportProblem | undefined {
-  return reportProblem(controlPlane, { key: controlPlaneAnnotationKey, readAt });
-}
-
-interface JudgedNode {
-  readonly node: ClusterNode;
-  readonly problem: ReportProblem | undefined;
+interface HiddenNode extends Pick<ReportProblem, 'what' | 'remedy'> {
+  readonly name: string;
 }
 
 /** Nodes with the same problem share one reason. */
-function hiddenReasons(judged: readonly JudgedNode[]): GateReason[] {
-  const groups = Map.groupBy(judged, ({ problem }) => problem?.kind);
-  return groups
-    .values()
-    .flatMap((group): GateReason[] => {
-      const [{ problem } = { problem: undefined }] = group;
-      if (problem === undefined) return [];
-      const { kind, what, remedy } = problem;
-      return [
-        {
-          state: 'unknown',
-          message: `${counted(group.length, 'control-plane node')} of ${judged.length} elsewhere: ${what}`,
-          remedy: kind === 'missing' ? withoutAgent : remedy,
-          objects: group.map(({ node: { name } }) => name),
-        },
-      ];
-    })
-    .toArray();
+function hiddenReasons(hidden: readonly HiddenNode[], count: number): GateReason[] {
+  const groups = Map.groupBy(hidden, ({ what }) => what);
+  return [...groups].map(([what, nodes]) => ({
+    state: 'unknown',
+    message: `${nodes.length} of ${counted(count, 'other control-plane node')}: ${what}`,
+    ...(nodes[0] && { remedy: nodes[0].remedy }),
+    objects: nodes.map(({ name }) => name),
+  }));
 }
 
 /** A control plane whose nodes have no agent is checked node by node. */

@@ -124,7 +124,7 @@ describe('otherControlPlanes()', () => {
       const found = others([controlPlane('cp1'), hiddenNode]);
       assert.deepEqual(names(found), ['cp1']);
       assert.deepEqual(lines(found.hidden), [
-        `unknown 1 control-plane node of 2 elsewhere: ${what} [cp3]`,
+        `unknown 1 of 2 other control-plane nodes: ${what} [cp3]`,
       ]);
       assert.match(found.hidden[0]?.remedy ?? '', remedy);
     });
