@@ -45,11 +45,11 @@ export function addApplyOptions(command: Command): Command {
     .addOption(
       new Option(
         '--subject <name>',
-        'subject of the new CA, as in "CN=kubernetes 2027" (default: the name of the old CA with the present month)',
+        'subject of the new CA, as in "CN=kubernetes 2027" (default: the name of the old CA with the current month)',
       ).argParser(parseSubject),
     )
     .addOption(
-      new Option('--key <algorithm>', 'kind of the new key (default: as the old key)').choices(
+      new Option('--key <algorithm>', 'kind of the new key (default: that of the old key)').choices(
         // kubeadm reads only RSA and ECDSA keys of a CA.
         keyAlgorithms.filter((algorithm) => algorithm !== 'ed25519'),
       ),
@@ -97,14 +97,16 @@ export function requireUsage(step: Step, options: ApplyOptions): void {
   throw new AgentError('USAGE', fault, { remedy: 'See: nodecertd ca-rollover apply --help' });
 }
 
+const creating = '--subject, --key and --import';
+
 function faultOf(step: Step, options: ApplyOptions): string | undefined {
   const { dryRun, yes, undo, subject, key, import: from } = options;
   if (dryRun === true && yes === true) return '--yes and --dry-run exclude each other';
   const isChosen = subject !== undefined || key !== undefined;
   const createsOne = isChosen || from !== undefined;
-  if (step !== 'create' && createsOne) return `the step ${step} creates no CA`;
-  if (from !== undefined && isChosen) return '--import brings its own subject and key';
-  if (undo === true && createsOne) return '--undo creates no CA';
+  if (step !== 'create' && createsOne) return `${creating} are only for the step create`;
+  if (from !== undefined && isChosen) return '--import excludes --subject and --key';
+  if (undo === true && createsOne) return `--undo excludes ${creating}`;
   return oldKeyFault(step, options);
 }
 

@@ -114,7 +114,7 @@ export function stepTable(report: StepReport): string {
 
 const summaries: Readonly<Record<StepState, string>> = {
   'nothing-to-do': 'Nothing to do: this step is complete on this node',
-  planned: 'Nothing is changed yet',
+  planned: 'Nothing has changed yet',
   refused: 'Refused: nothing was changed',
   done: 'Done',
   undone: 'The step is undone on this node',

@@ -138,7 +138,7 @@ async function isCompleted(
   const { folder, manifest } = run;
   const what = `the step ${manifest.step ?? ''} was interrupted on this node`;
   context.stderr.write(`nodecertd: ${what}; the previous files are in ${folder}\n`);
-  const question = 'Keep its complete changes, and restore the other files?';
+  const question = 'Keep the changes that are complete, and restore the other files?';
   if (!(await isConfirmed(question, { yes, context }))) return false;
   await completeInterrupted({ ...request, restarts });
   return true;
@@ -180,7 +180,7 @@ function isSettled({ plan, interrupted, restored }: StepReport, { oldKey }: Appl
   return isDone && oldKey !== 'destroy';
 }
 
-/** Ctrl-C ends the step after the present task, and a second one ends the process at once. */
+/** Ctrl-C ends the step after the current task, and a second one ends the process at once. */
 async function applying<T>(
   { stderr, clock }: CliContext,
   work: (around: Pick<ApplyRequest, 'stop' | 'onWait' | 'onTask' | 'describe'>) => Promise<T>,

@@ -175,5 +175,5 @@ function waitingLine(found: RolloverView | AgentError, ids: readonly GateId[]): 
 function failureLine({ code, message, remedy }: AgentError): string {
   if (passing.some((one) => one === code)) return `waiting for the API server: ${message}`;
   const advice = remedy === undefined ? '' : ` (${remedy})`;
-  return `cannot read the cluster, and will try again: ${message}${advice}`;
+  return `nodecertd cannot read the cluster, and tries again: ${message}${advice}`;
 }

@@ -230,7 +230,7 @@ const commands: readonly CommandEntry[] = [
       ['ca-rollover apply switch --ca kubernetes', 'issue certificates from the new CA'],
       [
         'ca-rollover apply finish --ca kubernetes --clients-ok --old-key destroy',
-        'trust the new CA alone, and destroy the key of the old one',
+        'trust the new CA alone, and destroy the key of the old CA',
       ],
     ],
     load: () => import('./ca-rollover-apply.ts'),

@@ -114,7 +114,7 @@ NOTES
 RUN AFTERWARD
   scp -p ca-next.crt cp2:
 
-Nothing is changed yet
+Nothing has changed yet
 `,
     );
   });

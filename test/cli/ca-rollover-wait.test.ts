@@ -77,7 +77,7 @@ describe('waitFor()', () => {
     assert.equal(code, 0);
     assert.equal(
       said.split('\n')[1],
-      'cannot read the cluster, and will try again: HTTP status 401 (Check the certificate)',
+      'nodecertd cannot read the cluster, and tries again: HTTP status 401 (Check the certificate)',
     );
     await assert.rejects(waitThrough(rejected, 'open'), { code: 'API_UNAUTHORIZED' });
   });

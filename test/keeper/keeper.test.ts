@@ -260,7 +260,7 @@ describe('Keeper', () => {
     assert.equal(stage.count('enroll'), 1);
   });
 
-  it('looks up the Node without need for addresses only if the trust check cannot read it', async () => {
+  it('looks up the Node if the check of the trusted CAs cannot read it', async () => {
     await using stage = await Stage.open();
     await stage.inspected('kubelet-client');
     assert.equal(stage.has('look-up-addresses'), false);

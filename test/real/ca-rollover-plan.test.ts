@@ -117,7 +117,7 @@ describe('planRolloverStep()', { skip }, () => {
     assert.match(refusals[0]?.remedy ?? '', /nodecertd ca-rollover apply create --ca kubernetes/);
   });
 
-  it('changes kubeadm-config on the last node of trust, and cluster-info on the first', async (context) => {
+  it('trust changes cluster-info on the first node, and kubeadm-config on the last', async (context) => {
     const node = await nodeAfter(context);
     await setOther(node, 'finish');
     const first = await plan(node, 'trust');
@@ -143,7 +143,7 @@ describe('planRolloverStep()', { skip }, () => {
     assert.ok(trusted.refusals.some(({ message }) => message.startsWith('G1 servers: ')));
   });
 
-  it('deletes the ConfigMap of the client CAs before the files on the last node of finish', async (context) => {
+  it('deletes the CAs of clients before the files on the last node of finish', async (context) => {
     const node = await nodeAfter(context, 'trust', 'switch');
     await setOther(node, 'trust');
     assert.deepEqual(clusterTasks(await plan(node, 'finish')), ['kube-public/cluster-info']);

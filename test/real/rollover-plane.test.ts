@@ -196,7 +196,7 @@ describe('Kubernetes during a CA rollover', { skip, timeout: scaled(240_000) }, 
     assert.deepEqual(agent.all('identity_refused'), []);
   });
 
-  it('an agent with a token gets another client certificate after 401, over the bridge', async () => {
+  it('with a token, the agent gets another client certificate after a 401', async () => {
     await using node = await absentNode(rollover, 'with-token');
     const kubeconfig = await readFile(join(node.directory, 'kubelet.conf'), 'utf8');
     const agent = node.start();

@@ -105,9 +105,12 @@ function notHealthy(restart: ComponentRestart, reason: string): AgentError {
 
 /** The command that shows the log of a component, also of one that has just ended. */
 export function logCommand({ component, by }: Pick<ComponentRestart, 'component' | 'by'>): string {
-  return by.kind === 'unit'
-    ? `journalctl --unit ${by.unit}`
-    : `crictl logs "$(crictl ps --all --quiet --name ${component} | head -1)"`;
+  return by.kind === 'unit' ? `journalctl --unit ${by.unit}` : podLogCommand(component);
+}
+
+/** The same for a static pod. */
+export function podLogCommand(component: ComponentName): string {
+  return `crictl logs "$(crictl ps --all --quiet --name ${component} | head -1)"`;
 }
 
 /**

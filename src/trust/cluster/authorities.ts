@@ -56,7 +56,7 @@ function requireOneAuthority({ old, next }: RolloverAuthorities, state: ClusterS
     `the CAs of servers (${listed(servers)}) are not those of clients (${listed(clients)}): ca-rollover supports only a cluster in which one CA issues the certificates of both`,
     {
       remedy:
-        'Replace these CAs with the commands of the distribution, as in k3s certificate rotate-ca',
+        'Replace these CAs with the commands of the distribution, such as: k3s certificate rotate-ca',
     },
   );
 }

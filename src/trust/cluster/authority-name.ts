@@ -9,7 +9,7 @@ export function withoutMonth(name: string): string {
 }
 
 /**
- * The common name of the next CA: the previous one with the present month, and with a letter if a
+ * The common name of the next CA: the previous one with the current month, and with a letter if a
  * CA of this month exists already. Other characters could be commands for the shell of the plan.
  * @param subject in OpenSSL's form, one attribute on each line
  */

@@ -164,5 +164,5 @@ function environmentOf(
 const laterChanges = {
   change: 'the step',
   remedy:
-    'Restore what the step has written, or restore the previous files from .nodecertd-rollover',
+    'Restore the files that the step wrote, or copy the previous files from .nodecertd-rollover',
 };

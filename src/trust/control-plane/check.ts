@@ -14,16 +14,19 @@ export interface CheckContext {
 const timeLimit = 2 * minute;
 const interval = second / 4;
 
-/** Waits until nothing is wrong. @throws AgentError with what is wrong after two minutes; ABORTED */
+/** Waits until there is no fault. @throws AgentError with the fault after two minutes; ABORTED */
 export async function waitUntilFine(
   { clock }: Pick<CheckContext, 'clock'>,
   signal: AbortSignal,
   {
     code,
+    log,
     faultNow,
   }: {
     readonly code: 'CERT_UNTRUSTED' | 'SERVED_STALE';
-    /** What is wrong; undefined if nothing is. */
+    /** The command that shows the log of the component. */
+    readonly log: string;
+    /** Undefined if there is no fault. */
     readonly faultNow: () => Promise<string | undefined>;
   },
 ): Promise<void> {
@@ -33,7 +36,7 @@ export async function waitUntilFine(
     if (fault === undefined) return;
     if (clock.elapsed() - start >= timeLimit) {
       throw new AgentError(code, `${fault}, ${formatDuration(timeLimit)} after the files changed`, {
-        remedy: 'Read its log, and run this command again',
+        remedy: `Find the reason in the log, and then run this command again: ${log}`,
       });
     }
     await clock.sleep(interval, signal);

@@ -76,7 +76,7 @@ function stillTrusted(old: TrustAuthority): AgentError {
     `an API server has added the old CA ${authorityName(old)} to ${configMapName(clientAuthorities)} again`,
     {
       remedy:
-        'Find the API server that has the old CA in --client-ca-file, and run the step there: nodecertd ca-rollover status',
+        'Find the API server that has the old CA in --client-ca-file: nodecertd ca-rollover status. Run the step finish on its node, and then run this command again',
     },
   );
 }

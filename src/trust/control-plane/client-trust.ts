@@ -2,6 +2,7 @@ import { formatHostPort } from '../../core/host-port.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
 import { readAuthority } from '../../kube/authorities.ts';
 import { kubeletEndpoint } from '../../pki/components/component-endpoints.ts';
+import { podLogCommand } from '../../pki/renewal/component-start.ts';
 import type { SigningAuthority } from '../cluster/probe-certificate.ts';
 import { mintProbe } from '../cluster/probe-certificate.ts';
 import type { ProbeResult } from '../cluster/probes.ts';
@@ -28,6 +29,7 @@ export async function requireClientTrust(
   signal: AbortSignal,
 ): Promise<void> {
   const code = 'CERT_UNTRUSTED';
+  const log = podLogCommand('kube-apiserver');
   const server = apiServerOf(context.node);
   if (server !== undefined) {
     const faultNow = async (): Promise<string | undefined> => {
@@ -35,7 +37,7 @@ export async function requireClientTrust(
       const place = `kube-apiserver at ${formatHostPort(server)}`;
       return sides.map((side) => faultOf(place, side, { wanted, ...results[side] })).find(Boolean);
     };
-    await waitUntilFine(context, signal, { code, faultNow });
+    await waitUntilFine(context, signal, { code, log, faultNow });
   }
   const kubelet = await kubeletOf(context.node);
   if (kubelet === undefined) return;
@@ -45,7 +47,7 @@ export async function requireClientTrust(
       const result = await probeKubeletBy(context, { kubelet, side }, signal);
       return faultOf(place, side, { wanted, ...result });
     };
-    await waitUntilFine(context, signal, { code, faultNow });
+    await waitUntilFine(context, signal, { code, log: 'journalctl --unit kubelet', faultNow });
   }
 }
 

@@ -4,7 +4,7 @@ import { componentEndpoints } from '../../pki/components/component-endpoints.ts'
 import type { Component } from '../../pki/components/component.ts';
 import type { KubernetesDirectories } from '../../pki/layout.ts';
 import { checkControlPlane } from '../../pki/renewal/control-plane-check.ts';
-import { healthOf } from '../../pki/renewal/component-start.ts';
+import { healthOf, podLogCommand } from '../../pki/renewal/component-start.ts';
 import { etcdMembersOf, unhealthyMembers } from '../../pki/unattended/etcd-members.ts';
 import { unhealthyServers } from '../../pki/unattended/other-nodes.ts';
 import type { Clock } from '../../sys/clock.ts';
@@ -60,7 +60,7 @@ async function withoutKubelet({ proc }: HealthQuestion): Promise<GateReason[]> {
   if (kubelets.length > 0) return [];
   return waiting(
     'the kubelet of this node is not running, so no component can restart',
-    'Start it: systemctl start kubelet',
+    'Start the kubelet: systemctl start kubelet',
   );
 }
 
@@ -103,7 +103,9 @@ async function unhealthyHere(question: HealthQuestion): Promise<GateReason[]> {
       return (await checkControlPlane(check)).flatMap(({ what, remedy }) => waiting(what, remedy));
     }
     const answer = await healthOf(endpoint, signal);
-    return answer === 'ok' ? [] : waiting(`${name} on this node is unhealthy: ${answer}`);
+    if (answer === 'ok') return [];
+    const remedy = `Find the reason in its log: ${podLogCommand(name)}`;
+    return waiting(`${name} on this node is unhealthy: ${answer}`, remedy);
   });
   return (await Promise.all(checked)).flat();
 }

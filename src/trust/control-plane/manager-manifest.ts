@@ -120,6 +120,6 @@ function uneditable(
 ): AgentError {
   const wanted = flags.map(([name, value]) => `--${name}=${value}`).join(' ');
   return new AgentError('CONFIG_INVALID', `the flags in ${manifest} cannot be changed`, {
-    remedy: `Write each flag as one entry of command, and each with its value: ${wanted}`,
+    remedy: `Write each of these flags and its value as one entry of the command: ${wanted}`,
   });
 }

@@ -12,6 +12,7 @@ import { publishedAuthorities } from '../cluster/authorities.ts';
 import { readControlPlaneTrust } from '../cluster/control-plane-trust.ts';
 import type { GateReason } from '../cluster/gate.ts';
 import type { ClusterNode, ClusterState } from '../cluster/state.ts';
+import { applyCommand } from './apply-command.ts';
 import type { ControlPlaneNode } from './control-plane-nodes.ts';
 import type { StepRequest } from './step-plan.ts';
 import type { ClusterTask } from './task.ts';
@@ -68,7 +69,7 @@ export function otherNewAuthorities(
         {
           state: 'waiting',
           message: `the Node ${name} reports the new CA ${other}${here}`,
-          remedy: `${copyOrComplete}. If ${name} has no ca-next.crt any more, run there: nodecertd trust sync`,
+          remedy: `${copyOrComplete}. If ${name} no longer has ca-next.crt, run there: nodecertd trust sync`,
         },
       ];
     }),
@@ -118,19 +119,21 @@ export function usersOf(next: TrustAuthority, state: ClusterState): GateReason[]
   const found = state.nodes.outcome === 'read' ? state.nodes.value : [];
   const nodes = found.filter(({ report: own }) => trusts(own, digits));
   const isPublished = publishedAuthorities(state).some((one) => isSameAuthority(one, next));
+  const drop = `Drop the CA on these nodes when the cluster no longer publishes it: nodecertd trust drop ${digits}`;
   return [
     ...(isPublished ? [inUse('the cluster publishes the new CA')] : []),
     ...(nodes.length === 0
       ? []
-      : [{ ...inUse('nodes trust the new CA'), objects: nodes.map(({ name }) => name) }]),
+      : [{ ...inUse('nodes trust the new CA', drop), objects: nodes.map(({ name }) => name) }]),
   ];
 }
 
 /** A reason against the removal of the new CA. */
-export function inUse(message: string): GateReason {
-  const remedy = 'Return to the old CA with these commands: nodecertd ca-rollover plan --abort';
+export function inUse(message: string, remedy = undoTrust): GateReason {
   return { state: 'waiting', message, remedy };
 }
+
+const undoTrust = `Undo the step trust on each node first: ${applyCommand('trust')} --undo; if you did it by hand: nodecertd ca-rollover plan --abort`;
 
 function trusts(report: ClusterNode['report'], digits: string): boolean {
   if (report === undefined || report === 'malformed') return false;

@@ -82,7 +82,7 @@ function tooLate(latest: Step): GateReason {
   };
 }
 
-/** The step before has to be complete, unless the next one has begun: then that one repairs the files. */
+/** The previous step has to be complete, unless this step has begun: then this step repairs the files. */
 async function unlessComplete(
   before: 'trust' | 'switch',
   latest: Step,
@@ -104,7 +104,9 @@ function missingBridge(node: RolloverNode): GateReason[] {
   if (pathLength === 0 || bridgeOf(node) !== undefined) return [];
   const path = caPath(node, 'bridge');
   const found =
-    node.found.bridge === undefined ? 'does not exist' : 'is not the new CA, issued by the old CA';
+    node.found.bridge === undefined
+      ? 'does not exist'
+      : 'has no certificate from the old CA with the key of the new CA';
   return [
     {
       state: 'waiting',

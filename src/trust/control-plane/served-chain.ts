@@ -4,6 +4,7 @@ import { formatHostPort } from '../../core/host-port.ts';
 import { second } from '../../core/instant.ts';
 import { servedChain } from '../../kube/server-certificate.ts';
 import { componentEndpoints } from '../../pki/components/component-endpoints.ts';
+import { podLogCommand } from '../../pki/renewal/component-start.ts';
 import type { ChainCertificate } from '../../pki/renewal/certificate-chain.ts';
 import { readCertificatesOf } from '../../pki/renewal/certificate-chain.ts';
 import { readContent } from '../../store/file-content.ts';
@@ -41,7 +42,8 @@ export async function requireServed(
     if (typeof served === 'string') return `${place} does not answer: ${served}`;
     return isSameChain(certificates, served) ? undefined : `${place} does not serve ${path}`;
   };
-  await waitUntilFine(context, signal, { code: 'SERVED_STALE', faultNow });
+  const log = podLogCommand('kube-apiserver');
+  await waitUntilFine(context, signal, { code: 'SERVED_STALE', log, faultNow });
 }
 
 /** The certificates in DER, or why there are none. */

@@ -47,7 +47,7 @@ async function trustFile(
   const content = await readContent(physical);
   if (content === undefined) return [];
   const present = await readCertificatesOf(path, content.bytes);
-  // Such a file may have a CA that is no part of the rollover, such as one for kubelets.
+  // Such a file may have a CA that is not part of the rollover, such as one for kubelets.
   if (!present.some((one) => isOfRollover(one, node))) return [];
   const trust = withTrust(present, node, sides);
   return [
@@ -62,7 +62,7 @@ async function trustFile(
   ];
 }
 
-/** These CAs, and after them the CAs that are no part of the rollover, such as that of a load balancer. */
+/** These CAs, and after them the CAs that are not part of the rollover, such as that of a load balancer. */
 export function withTrust(
   present: readonly ChainCertificate[],
   node: Pick<RolloverNode, Side>,

@@ -21,7 +21,7 @@ describe('requireServed()', () => {
       await requireServed(await contextWith({ apiServer: server.port }, { clock }), path, signal);
     });
 
-    it(`refuses one that is served ${chain === '' ? 'without' : 'still with'} the bridge`, async (context) => {
+    it(`refuses one that is served ${chain === '' ? 'without' : 'with'} the bridge`, async (context) => {
       await using server = await startComponent({ served: next, trusted: [], chain });
       const path = join(await temporaryDirectory(context), 'apiserver.crt');
       const other =

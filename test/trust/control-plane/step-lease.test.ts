@@ -18,7 +18,7 @@ const start = Date.UTC(2026, 10, 29, 2);
 interface Scene extends LeaseEnvironment {
   readonly api: LeaseApi;
   readonly clock: FakeClock;
-  /** Whoever held the Lease when this node waited for it. */
+  /** Why this node waited for the Lease. */
   readonly reasons: string[];
   /** Called before each answer to this node. */
   onRequest: () => void;
@@ -49,7 +49,7 @@ async function sceneFor(context: TestContext): Promise<Scene> {
   return scene;
 }
 
-/** The Lease as another node or nobody holds it. */
+/** The Lease, held by another node or released. */
 function put({ api, clock }: Scene, holder?: string): void {
   api.put(key, {
     leaseDurationSeconds: 60,

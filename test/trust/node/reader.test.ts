@@ -105,7 +105,7 @@ describe('readerOf()', () => {
     assert.equal(dropped.state, 'current');
   });
 
-  it('is pending for a removed and restored CA unless the kubelet keeps what it has read', () => {
+  it('is pending for a restored CA unless the kubelet reads its files only once', () => {
     const authorities = { ...base.authorities, kubeconfig: both.kubeconfig };
     const states = [false, true].map((rotates) => {
       const held = readerOf(undefined, { ...base, authorities, rotates });

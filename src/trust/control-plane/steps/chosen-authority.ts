@@ -14,7 +14,7 @@ import { readPair, requireUsable, sameSubject } from '../next-authority.ts';
 
 /** What an administrator chooses for the new CA. */
 export interface NewAuthorityOptions {
-  /** The default is the name of the old CA with the present month. */
+  /** The default is the name of the old CA with the current month. */
   readonly commonName?: string;
   /** The default is the kind of the old key. */
   readonly key?: KeyAlgorithm;

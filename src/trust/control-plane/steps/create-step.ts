@@ -40,7 +40,7 @@ export async function planCreateStep(
   const plan = await planCreate({ ...request, now: clock.now() }, options);
   const common = { step: 'create', nodeName, restarts: [], gates: [] } as const;
   if (plan.task === undefined) {
-    const notes = ['The new CA exists, and signs on this node already.'];
+    const notes = ['The new CA signs on this node already.'];
     return { ...common, tasks: [], refusals: [], notes, commands: [] };
   }
   const { state, nodes } = await readCluster(request);
@@ -112,7 +112,7 @@ function copies(
 }
 
 /**
- * Plans the way back from the step `create`.
+ * Plans the undo of the step `create`.
  * @throws AgentError as readPair and KubeClient.request
  */
 export async function planCreateUndo(request: StepRequest): Promise<StepPlan> {

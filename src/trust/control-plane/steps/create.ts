@@ -93,7 +93,7 @@ async function readOld(
   if (key === undefined) {
     throw new AgentError('CA_EXTERNAL', `the key of the old CA, ${keyPath}, does not exist`, {
       remedy:
-        'Run this command on a control-plane node that has the key; for an external CA, follow docs/ca-rollover.md by hand',
+        'Run this command on a control-plane node that has the key; apply does not support a CA whose key is elsewhere',
     });
   }
   requireSigningKey(key, keyPath);
@@ -113,7 +113,10 @@ interface TaskRequest extends CreateRequest {
 
 async function createTask(next: ChosenAuthority, request: TaskRequest): Promise<FileTask> {
   const paths = nextPaths(request.directories.certificates);
-  const bridge = { path: paths.bridge, content: 'the key of the new CA, certified by the old CA' };
+  const bridge = {
+    path: paths.bridge,
+    content: 'the bridge: the key of the new CA, certified by the old CA',
+  };
   const needsBridge = request.hasBridge && !(await isBridged(next, request));
   const files = [...pairTexts(next, paths), ...(needsBridge ? [bridge] : [])];
   const isNew = next.kind !== 'existing';

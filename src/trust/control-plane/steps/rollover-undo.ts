@@ -44,7 +44,7 @@ function certificatesByNext({ state, authorities, local }: RolloverView): GateRe
     {
       state: 'waiting',
       message: 'the new CA has issued certificates already, which this node would reject',
-      remedy: `Undo the step switch first, or print the commands that return to the old CA: ${abort}`,
+      remedy: `Undo the step switch on each node, and wait until the nodes have certificates from the old CA. If you did that step by hand: ${abort}`,
     },
   ];
 }
