@@ -69,7 +69,7 @@ export async function syncNodes({ nodes }: KubeadmCluster): Promise<void> {
   }
 }
 
-/** A new certificate for each kubelet, with its present one. */
+/** A new certificate for each kubelet, with its current one. */
 export async function reissue(cluster: KubeadmCluster): Promise<void> {
   for (const { name, container } of cluster.nodes) {
     await container.must('bash', '-ec', reissueScript(name));

@@ -18,7 +18,7 @@ export interface Wanted {
   /** The mode of a file that is new. */
   readonly mode: '0600' | '0644';
   readonly isDone: boolean;
-  /** @param before the present content; absent if there is no file */
+  /** @param before the current content; absent if there is no file */
   readonly bytes: (before: Uint8Array | undefined) => Promise<Uint8Array<ArrayBuffer>>;
 }
 
