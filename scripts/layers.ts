@@ -52,7 +52,7 @@ export const layers = {
     imports: ['core', 'sys', 'store', 'kube'],
   },
   trust: {
-    holds: 'the CAs that this node trusts, and the gates of a CA rollover',
+    holds: 'the CAs that this node trusts, and the gates and steps of a CA rollover',
     imports: ['core', 'sys', 'store', 'kube', 'kubelet', 'pki', 'discovery'],
   },
   metrics: { holds: 'metrics, health and the status page', imports: ['core', 'sys'] },
