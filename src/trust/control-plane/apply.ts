@@ -129,10 +129,17 @@ export async function undoPlan(
   const plan = await planUndo();
   if (plan.refusals.length > 0) return { plan, done: [] };
   lease.requireHeld();
-  const { onWait } = request;
-  const { restarted } = await undoStep(plan.step, { ...environmentOf(request), onWait });
+  const environment = { ...environmentOf(request), onWait: request.onWait };
+  await previewUndo(plan.step, environment);
   const tasks = plan.tasks.filter((task) => task.kind === 'cluster');
-  for (const task of tasks.filter(({ isDone }) => !isDone)) await task.run(request.signal);
+  const changeCluster = async (): Promise<void> => {
+    for (const task of tasks.filter(({ isDone }) => !isDone)) await task.run(request.signal);
+  };
+  // The copies show a second undo what is left, so the files come last. `create` reports its files.
+  const isReport = plan.step === 'create';
+  if (!isReport) await changeCluster();
+  const { restarted } = await undoStep(plan.step, environment);
+  if (isReport) await changeCluster();
   const done = [
     ...restarted.map((one) => ({ name: one.component, isChanged: true, restarted: one })),
     ...tasks.map(({ name, isDone }) => ({ name, isChanged: !isDone })),

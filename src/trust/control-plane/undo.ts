@@ -3,7 +3,7 @@ import { expectRestart } from '../../pki/renewal/component-start.ts';
 import type { RestartedComponent, Restarts } from '../../pki/renewal/renewal-restarts.ts';
 import type { ComponentRestart, RestartEnvironment } from '../../pki/renewal/restart.ts';
 import { linkTarget } from '../../store/link-target.ts';
-import { inspectFiles, wipe } from '../../store/restore-files.ts';
+import { inspectFiles, refuseLaterChanges, wipe } from '../../store/restore-files.ts';
 import type { Runs } from '../../store/run-folder.ts';
 import { readRuns, restorations, sweep } from '../../store/run-folder.ts';
 import type { Run } from '../../store/run-manifest.ts';
@@ -27,16 +27,22 @@ export interface UndoPreview {
 
 /**
  * Plans the undo of a step on this node. Writes nothing, and takes no lock.
- * @throws AgentError USAGE if this step is not the last one on this node
+ * @throws AgentError USAGE if this step is not the last one on this node; FILE_CHANGED
  */
 export async function previewUndo(
   step: Step,
-  { tree, directory, restarts }: Pick<UndoEnvironment, 'tree' | 'directory' | 'restarts'>,
+  {
+    tree,
+    directory,
+    restarts,
+    laterChanges,
+  }: Pick<UndoEnvironment, 'tree' | 'directory' | 'restarts' | 'laterChanges'>,
 ): Promise<UndoPreview> {
   const runs = await readRuns(directory);
   const undone = runsSince(runs, undoTarget(runs, step));
   const inspected = await inspectFiles(tree, restorations(undone));
   wipe(inspected);
+  if (laterChanges !== undefined) refuseLaterChanges(inspected, laterChanges);
   const changed = inspected.filter(({ kind }) => kind !== 'done');
   return {
     runs: undone,
