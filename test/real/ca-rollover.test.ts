@@ -1,5 +1,15 @@
 import assert from 'node:assert/strict';
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  copyFile,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -9,8 +19,9 @@ import {
 } from '../../src/core/control-plane-annotation.ts';
 import { formatTrustAnnotation, trustAnnotationKey } from '../../src/core/trust-annotation.ts';
 import { systemClock } from '../../src/sys/clock.ts';
-import { readAuthorities } from '../../src/kube/authorities.ts';
+import { readAuthorities, readAuthority } from '../../src/kube/authorities.ts';
 import { runOnHost, runWithClock } from '../cli/in-process.ts';
+import { derOf } from '../core/openssl.ts';
 import { issueWithOpenssl } from '../pki/renewal/openssl-authority.ts';
 import type { ClusterCa } from '../support/cluster-pki.ts';
 import type { Ended } from '../support/doctor.ts';
@@ -114,6 +125,7 @@ interface StepDocument {
   readonly state: string;
   readonly tasks: readonly { readonly files?: readonly unknown[]; readonly isDone?: boolean }[];
   readonly refusals: readonly { readonly message: string; readonly objects?: readonly string[] }[];
+  readonly notes: readonly string[];
   readonly commands: readonly string[];
 }
 
@@ -153,8 +165,10 @@ describe('nodecertd ca-rollover apply create', { skip, timeout: 300_000 }, () =>
   it('creates a CA once, and names the command that copies it', async () => {
     const done = await create('cp1', '--yes');
     assert.equal(done.code, 0, done.stderr);
-    const { state, commands } = documentOf(done);
+    const { state, commands, notes } = documentOf(done);
     assert.equal(state, 'done');
+    const { pin } = readAuthority(derOf(await created('ca-next.crt')));
+    assert.ok(notes.some((note) => note.includes(`trust.caCertHashes is ${pin}`)));
     const files = join(folder, 'cp1');
     const names = ['ca-next.crt', 'ca-next.key', 'ca-bridge.crt'];
     assert.deepEqual(commands, [
@@ -181,8 +195,10 @@ describe('nodecertd ca-rollover apply create', { skip, timeout: 300_000 }, () =>
     for (const name of ['ca-next.crt', 'ca-next.key', 'ca-bridge.crt']) {
       await copyFile(join(folder, 'cp1', name), join(folder, 'cp2', name));
     }
+    await chmod(join(folder, 'cp2/ca-next.key'), 0o644);
     const copied = await create('cp2', '--yes');
     assert.equal(copied.code, 0, copied.stdout);
+    assert.match(documentOf(copied).notes.join(), /ca-next\.key has the mode 0644/);
     assert.deepEqual(documentOf(copied).commands, []);
     assert.deepEqual(await readdir(join(folder, 'cp2/.nodecertd-rollover')), []);
   });

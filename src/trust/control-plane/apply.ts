@@ -96,9 +96,12 @@ export async function applyPlan(
       lease.requireHeld();
     },
   });
-  if (!request.deletesCopies || result.failed !== undefined) return { plan, ...result };
+  if (result.failed !== undefined) return { plan, ...result };
+  const after = (await plan.notesAfter?.()) ?? [];
+  const completed = { ...plan, notes: [...plan.notes, ...after] };
+  if (!request.deletesCopies) return { plan: completed, ...result };
   await deleteCopies(rolloverDirectory(request.directories));
-  return { plan, done: result.done };
+  return { plan: completed, done: result.done };
 }
 
 function interrupted(): AgentError {

@@ -24,6 +24,8 @@ export interface StepPlan {
   readonly refusals: readonly GateReason[];
   /** What the administrator has to know. */
   readonly notes: readonly string[];
+  /** What the administrator has to know of the new files, once the step is done. */
+  readonly notesAfter?: () => Promise<readonly string[]>;
   /** What the administrator runs afterward. */
   readonly commands: readonly string[];
 }

@@ -1,10 +1,13 @@
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { showMode } from '../../../core/file-mode.ts';
 import { formatInstant } from '../../../core/instant.ts';
 import type { TrustAuthority } from '../../../core/trust.ts';
 import { authorityName, shortFingerprint } from '../../../core/trust.ts';
 import { readAuthority } from '../../../kube/authorities.ts';
 import { readAuthorityFile } from '../../../pki/renewal/renewal-plan.ts';
 import { exists } from '../../../sys/exists.ts';
+import { unlessMissing } from '../../../sys/file-error.ts';
 import type { GateReason } from '../../cluster/gate.ts';
 import { copyCommands } from '../../cluster/plan-commands.ts';
 import { readClusterState } from '../../cluster/read/cluster.ts';
@@ -55,7 +58,8 @@ export async function planCreateStep(
       ...otherRollovers(request),
       ...otherNewAuthorities({ state, others: nodes.others }, known),
     ],
-    notes: notesOn(plan, known),
+    notes: [...notesOn(plan, known), ...(await looseKeyNotes(request))],
+    ...(next === undefined && { notesAfter: () => notesOnCreated(request) }),
     commands: copies(plan, { request, nodes, next }),
   };
 }
@@ -80,13 +84,34 @@ interface Known {
 function notesOn({ withoutBridge }: CreatePlan, { signing, next }: Known): string[] {
   const isOlder = next !== undefined && next.notBefore <= signing.notBefore;
   const notes = [
-    next && `The new CA is ${authorityName(next)}. It expires at ${formatInstant(next.notAfter)}.`,
+    next && introduction(next),
     withoutBridge &&
       `There is no bridge, because ${withoutBridge}. After the step switch, clients that trust only the old CA cannot connect.`,
     isOlder &&
       `The new CA is older than the old CA, so ca-rollover status, wait and verify need: --old ${shortFingerprint(signing.fingerprint)} --new ${shortFingerprint(next.fingerprint)}`,
   ];
   return notes.filter((note) => typeof note === 'string');
+}
+
+function introduction(next: TrustAuthority): string {
+  return `The new CA is ${authorityName(next)}. It expires at ${formatInstant(next.notAfter)}. Its hash for trust.caCertHashes is ${next.pin}.`;
+}
+
+async function notesOnCreated({ directories }: StepRequest): Promise<string[]> {
+  const pair = await readPair(nextPaths(directories.certificates), runAgain);
+  return pair === undefined ? [] : [introduction(readAuthority(pair.certificate.der))];
+}
+
+const runAgain = 'Run this command again';
+
+/** A copy of the key gets the permissions of the program that made it. */
+async function looseKeyNotes({ directories }: StepRequest): Promise<string[]> {
+  const { key } = nextPaths(directories.certificates);
+  const found = await unlessMissing(() => stat(key));
+  if (found === undefined || (found.mode & 0o077) === 0) return [];
+  return [
+    `${key} has the mode ${showMode(found.mode)}, so other users can read the key of the new CA. Run: chmod 600 ${key}`,
+  ];
 }
 
 /** To the control-plane nodes that have not reported this CA. */
