@@ -1,6 +1,9 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { kubeletClientSigner, kubeletServingSigner } from '../../src/core/certificate-spec.ts';
+import { x509 } from '../../src/core/x509.ts';
+import type { ObservedCsr } from '../support/control-plane.ts';
 import type { KeyPair } from '../support/cluster-pki.ts';
 import { skipWithoutKubeletNode } from '../support/kubelet-node.ts';
 import { skipWithout } from '../support/programs.ts';
@@ -14,6 +17,13 @@ import type { ProbedClient } from './prober.ts';
 /** For scenarios on real kubelets. @throws in CI, where no test may be skipped */
 export function skipWithoutRollover(): string | false {
   return skipWithoutKubeletNode() || skipWithout('ip');
+}
+
+export interface CsrCounts {
+  readonly client: number;
+  readonly serving: number;
+  /** Those that a bootstrap token has created. */
+  readonly byToken: number;
 }
 
 export type NodePlan = Pick<NodeOptions, 'authority' | 'lifetimeMs' | 'trust'>;
@@ -134,6 +144,19 @@ export class RolloverCluster implements AsyncDisposable {
       const lease = items.find(({ metadata }) => metadata.name === name);
       return Date.parse(lease?.spec.renewTime ?? '');
     });
+  }
+
+  /** The CSRs of a node since the beginning: it has joined without one. */
+  async csrsOf({ name }: RolloverNode): Promise<CsrCounts> {
+    const csrs = (await this.rollover.plane.csrs()).filter(({ request }) =>
+      new x509.Pkcs10CertificateRequest(request).subject.includes(`CN=system:node:${name}`),
+    );
+    const count = (isWanted: (csr: ObservedCsr) => boolean): number => csrs.filter(isWanted).length;
+    return {
+      client: count(({ signerName }) => signerName === kubeletClientSigner),
+      serving: count(({ signerName }) => signerName === kubeletServingSigner),
+      byToken: count(({ username }) => username.startsWith('system:bootstrap:')),
+    };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

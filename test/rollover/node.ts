@@ -180,6 +180,23 @@ export class RolloverNode implements AsyncDisposable {
     }
   }
 
+  /** Removes the bootstrap kubeconfig, as kubeadm does after the join. */
+  async removeBootstrap(): Promise<void> {
+    await this.container.must('rm', '--force', bootstrapFile);
+  }
+
+  /** The first line with this event that the agent has logged since its start. */
+  async event(name: string): Promise<LogLine> {
+    const invocation = await this.container.property(agent, 'InvocationID');
+    const filter = `_SYSTEMD_INVOCATION_ID=${invocation}`;
+    return until(`the log event ${name}`, async () => {
+      await delay(250);
+      const log = await this.container.must('journalctl', '--output=cat', '--no-pager', filter);
+      const line = log.split('\n').find((one) => one.includes(`"event":"${name}"`));
+      return line === undefined ? undefined : (JSON.parse(line) as LogLine);
+    });
+  }
+
   /** The current certificate of a pair that the kubelet uses. */
   async leaf(name: LeafName): Promise<X509Certificate> {
     return parsePair(await this.read(current(name)));
@@ -281,4 +298,10 @@ interface StatusDocument {
 /** The used fields of `nodecertd doctor -o json`. */
 interface DoctorDocument {
   readonly findings: readonly { readonly id: string; readonly remedy?: string }[];
+}
+
+/** The used fields of a line in the log of the agent. */
+interface LogLine {
+  readonly code?: string;
+  readonly error?: string;
 }

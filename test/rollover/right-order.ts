@@ -41,7 +41,7 @@ export const rightOrder: Scenario = {
 };
 
 /** kube-apiserver reads the file every five minutes, so an administrator waits; a restart is faster. */
-async function trustKubeletsOfBoth({ rollover }: RolloverCluster): Promise<void> {
+export async function trustKubeletsOfBoth({ rollover }: RolloverCluster): Promise<void> {
   await rollover.acceptKubeletsOf(rollover.oldCa, rollover.newCa);
   await rollover.plane.stopApi();
   await rollover.plane.startApi();

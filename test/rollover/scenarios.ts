@@ -3,6 +3,7 @@ import { expiredAuthority } from './expired-authority.ts';
 import { hiddenFaults } from './hidden-faults.ts';
 import { kubeadmApply } from './kubeadm-apply.ts';
 import { kubeadmPlan } from './kubeadm-plan.ts';
+import { lateNodes } from './late-nodes.ts';
 import { rightOrder } from './right-order.ts';
 import type { Scenario } from './scenario.ts';
 import { servingCertificates } from './serving-certificates.ts';
@@ -14,6 +15,7 @@ export const scenarios: readonly Scenario[] = [
   hiddenFaults,
   rightOrder,
   wrongOrders,
+  lateNodes,
   servingCertificates,
   droppedAuthorities,
   expiredAuthority,

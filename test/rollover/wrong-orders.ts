@@ -1,5 +1,10 @@
 import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { minute } from '../../src/core/instant.ts';
+import { shortFingerprint } from '../../src/core/trust.ts';
+import { fingerprintOf } from '../support/agent.ts';
 import { createClusterCa } from '../support/cluster-pki.ts';
 import { submitNodeCsr } from '../support/node-csr.ts';
 import { until } from '../support/until.ts';
@@ -77,6 +82,25 @@ const mistakes: Readonly<Record<string, Mistake>> = {
     requireGate(await requireCode(cluster, 3), 'G2', { state: 'open' });
   },
 
+  'W1 on the agent: it waits, and recovers when the step is undone': async (cluster) => {
+    const { rollover } = cluster;
+    const { oldCa, newCa, plane } = rollover;
+    const node = cluster.node(0);
+    await rollover.serve(newCa);
+    await node.startAgent();
+    const { code, error = '' } = await node.event('addresses_failed');
+    assert.equal(code, 'API_UNTRUSTED');
+    const served = await readFile(join(plane.directory, 'apiserver.crt'));
+    for (const pem of [served, oldCa.certificatePem]) {
+      const fingerprint = fingerprintOf(new X509Certificate(pem));
+      assert.ok(error.includes(shortFingerprint(fingerprint)), error);
+    }
+    assert.match(await node.remedyOf('trust-lost'), /nodecertd discover/);
+    await rollover.serve(oldCa);
+    await node.event('addresses_recovered');
+    await node.stopAgent();
+  },
+
   'W4: the node drops the CA of the API server': async (cluster) => {
     const { rollover } = cluster;
     const node = cluster.node(0);
@@ -101,6 +125,32 @@ const mistakes: Readonly<Record<string, Mistake>> = {
     await rollover.announce(oldCa, newCa);
   },
 
+  'W3: the API server rejects the old CA before the node has its new certificates': async (
+    cluster,
+  ) => {
+    const { rollover } = cluster;
+    const { oldCa, newCa } = rollover;
+    const node = cluster.node(0);
+    await rollover.identifyControllers(newCa, oldCa, newCa);
+    await rollover.identifyAdmin(newCa, oldCa, newCa);
+    await rollover.acceptClientsOf(newCa);
+    requireGate(await requireCode(cluster, 4), 'G7', { state: 'harmful', reason: /worker-1/ });
+    await node.removeBootstrap();
+    await node.startAgent();
+    assert.equal((await node.event('addresses_failed')).code, 'API_UNAUTHORIZED');
+    const fingerprint = shortFingerprint(fingerprintOf(new X509Certificate(oldCa.certificatePem)));
+    const remedy = await node.remedyOf('api-identity-refused');
+    assert.ok(remedy.includes(`add CN=kubernetes (${fingerprint}) to the file of`), remedy);
+    assert.match(remedy, /--client-ca-file/);
+    await rollover.acceptClientsOf(oldCa, newCa);
+    await node.event('addresses_recovered');
+    assert.deepEqual(await cluster.csrsOf(node), { client: 0, serving: 0, byToken: 0 });
+    await node.stopAgent();
+    await rollover.identifyAdmin(oldCa, oldCa, newCa);
+    await rollover.identifyControllers(oldCa, oldCa, newCa);
+    await requireCode(cluster, 3);
+  },
+
   'W2: kube-controller-manager signs with a CA that the API server lacks': async (cluster) => {
     const { rollover } = cluster;
     const { oldCa, newCa } = rollover;
@@ -119,25 +169,12 @@ const mistakes: Readonly<Record<string, Mistake>> = {
     assert.equal((await node.nodecertd('renew', 'kubelet-client')).code, 0);
   },
 
-  'W3: the API server rejects the old CA before the node has its new certificates': async (
-    cluster,
-  ) => {
-    const { rollover } = cluster;
-    const { oldCa, newCa } = rollover;
-    await rollover.identifyControllers(newCa, oldCa, newCa);
-    await rollover.identifyAdmin(newCa, oldCa, newCa);
-    await rollover.acceptClientsOf(newCa);
-    requireGate(await requireCode(cluster, 4), 'G7', { state: 'harmful', reason: /worker-1/ });
-    await rollover.acceptClientsOf(oldCa, newCa);
-    await requireCode(cluster, 3);
-  },
-
   'W9: the API server lacks the CA of the certificate of kube-controller-manager': async (
     cluster,
   ) => {
     const { rollover } = cluster;
     const { oldCa, newCa, plane } = rollover;
-    await rollover.identifyAdmin(oldCa, oldCa, newCa);
+    await rollover.writeControllerIdentity(newCa, oldCa, newCa);
     await rollover.acceptClientsOf(oldCa);
     await plane.startControllers();
     await using self = plane.clientAs('system:node:worker-1', ['system:nodes']);
