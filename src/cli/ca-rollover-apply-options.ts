@@ -111,8 +111,11 @@ function faultOf(step: Step, options: ApplyOptions): string | undefined {
 }
 
 function oldKeyFault(step: Step, { undo, dryRun, oldKey }: ApplyOptions): string | undefined {
-  const isUsed = step === 'finish' && undo !== true;
-  if (!isUsed) return oldKey === undefined ? undefined : '--old-key is only for the step finish';
+  if (step !== 'finish' || undo === true) {
+    return oldKey === undefined ? undefined : oldKeyUse;
+  }
   if (oldKey !== undefined || dryRun === true) return undefined;
   return 'the step finish needs --old-key keep or --old-key destroy';
 }
+
+const oldKeyUse = '--old-key is only for the step finish without --undo';

@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { ApplyOptions } from '../../src/cli/ca-rollover-apply-options.ts';
+import { requireUsage } from '../../src/cli/ca-rollover-apply-options.ts';
+import { day } from '../../src/core/instant.ts';
+import { defaultDirectories } from '../../src/pki/layout.ts';
+import type { Step } from '../../src/trust/control-plane/task.ts';
+
+const usual: ApplyOptions = {
+  kubernetesDir: defaultDirectories.kubernetes,
+  lifetime: 3650 * day,
+  except: [],
+  auditLog: [],
+  quiet: 86_400,
+  dial: true,
+  output: 'table',
+};
+
+const faults: readonly (readonly [Step, Partial<ApplyOptions>, RegExp])[] = [
+  ['create', { yes: true, dryRun: true }, /^--yes and --dry-run exclude each other$/],
+  ['create', { import: '/root/ca', subject: 'new' }, /^--import excludes --subject and --key$/],
+  ['create', { undo: true, subject: 'new' }, /^--undo excludes --subject, --key and --import$/],
+  ['trust', { key: 'rsa-2048' }, /^--subject, --key and --import are only for the step create$/],
+  [
+    'switch',
+    { import: '/root/ca' },
+    /^--subject, --key and --import are only for the step create$/,
+  ],
+  ['finish', {}, /^the step finish needs --old-key keep or --old-key destroy$/],
+  [
+    'finish',
+    { undo: true, oldKey: 'keep' },
+    /^--old-key is only for the step finish without --undo$/,
+  ],
+  ['trust', { oldKey: 'destroy' }, /^--old-key is only for the step finish without --undo$/],
+];
+
+const allowed: readonly (readonly [Step, Partial<ApplyOptions>])[] = [
+  ['create', { subject: 'new', yes: true }],
+  ['trust', { undo: true }],
+  ['finish', { dryRun: true }],
+  ['finish', { oldKey: 'destroy' }],
+  ['finish', { undo: true }],
+];
+
+describe('requireUsage()', () => {
+  for (const [step, options, message] of faults) {
+    it(`refuses ${step} with ${Object.keys(options).join(' and ') || 'no option'}`, () => {
+      assert.throws(() => requireUsage(step, { ...usual, ...options }), { code: 'USAGE', message });
+    });
+  }
+
+  for (const [step, options] of allowed) {
+    it(`allows ${step} with ${Object.keys(options).join(' and ')}`, () => {
+      requireUsage(step, { ...usual, ...options });
+    });
+  }
+});
