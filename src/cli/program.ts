@@ -222,7 +222,7 @@ const commands: readonly CommandEntry[] = [
       ],
       ['ca-rollover apply create --ca kubernetes', 'create a CA like the old one, and its bridge'],
       [
-        'ca-rollover apply create --ca kubernetes --import /root/new-ca --yes',
+        'ca-rollover apply create --ca kubernetes --import /mnt/new-ca --yes',
         'use an existing CA; for scripts',
       ],
       ['ca-rollover apply create --ca kubernetes --undo', 'remove the new CA before it is used'],

@@ -125,7 +125,7 @@ async function discover({ cluster, report, renewed }: Stage, node: RolloverNode)
   await rollover.announce(newCa);
   await rollover.serve(newCa);
   assert.match(await node.remedyOf('cluster-ca-expired'), /nodecertd discover/);
-  const tokenFile = '/root/token';
+  const tokenFile = '/run/token';
   await container.write(tokenFile, bootstrapToken, 0o600);
   const { host } = new URL(rollover.server);
   const hash = pinOf(newCa.certificatePem);
