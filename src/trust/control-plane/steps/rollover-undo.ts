@@ -34,17 +34,27 @@ export async function planRolloverUndo(
   };
 }
 
-/** A certificate from the new CA would be rejected. */
-function certificatesByNext({ state, authorities, local }: RolloverView): GateReason[] {
+/**
+ * A certificate from the new CA would be rejected. Another node that has done the step `switch` serves
+ * one before any node reports one.
+ */
+export function certificatesByNext({
+  state,
+  authorities,
+  local,
+  probes,
+}: Pick<RolloverView, 'state' | 'authorities' | 'local' | 'probes'>): GateReason[] {
   const { old, next } = authorities;
   if (next === undefined) return [];
+  const serving = probes.filter(({ served }) => served.issuedBy === 'next');
   const input = { state, authorities: { old, next }, leaves: local.leaves };
-  if (!isNextInUse(input)) return [];
+  if (serving.length === 0 && !isNextInUse(input)) return [];
   return [
     {
       state: 'waiting',
       message: 'the new CA has issued certificates already, which this node would reject',
       remedy: `Undo the step switch on each node, and wait until the nodes have certificates from the old CA. If you did that step by hand: ${abort}`,
+      ...(serving.length > 0 && { objects: serving.map(({ server }) => server.name) }),
     },
   ];
 }
