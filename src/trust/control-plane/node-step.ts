@@ -1,10 +1,9 @@
-import { basicConstraints } from '../../core/certificate-parts.ts';
 import type { GateReason } from '../cluster/gate.ts';
 import type { CheckContext } from './check.ts';
 import { kubeletNote } from './kubelet-note.ts';
-import type { RolloverNode } from './node-files.ts';
 import { bridgeOf, caPath } from './node-files.ts';
 import { applyCommand } from './apply-command.ts';
+import { bridgeObstacle } from './new-authority.ts';
 import { harmOn, latestStep } from './stage.ts';
 import { finishTasks, removalTask } from './steps/finish.ts';
 import { switchTasks } from './steps/switch.ts';
@@ -64,7 +63,7 @@ async function obstaclesTo(
     case 'trust':
       return order[latest] > order.trust ? [tooLate(latest)] : [];
     case 'switch': {
-      const bridge = missingBridge(context.node);
+      const bridge = missingBridge(context);
       return [...(await unlessComplete('trust', latest, context)), ...bridge];
     }
     case 'finish':
@@ -99,9 +98,9 @@ async function unlessComplete(
 }
 
 /** Without the bridge, a client that does not trust the new CA yet cannot connect. */
-function missingBridge(node: RolloverNode): GateReason[] {
-  const { pathLength = Infinity } = basicConstraints(node.old.certificate.parts);
-  if (pathLength === 0 || bridgeOf(node) !== undefined) return [];
+function missingBridge({ node, clock }: CheckContext): GateReason[] {
+  const cannotExist = bridgeObstacle(node.old.certificate, clock.now()) !== undefined;
+  if (cannotExist || bridgeOf(node) !== undefined) return [];
   const path = caPath(node, 'bridge');
   const found =
     node.found.bridge === undefined

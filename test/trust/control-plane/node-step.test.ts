@@ -3,6 +3,7 @@ import { copyFile, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { describe, it } from 'node:test';
+import { planNodeStep } from '../../../src/trust/control-plane/node-step.ts';
 import { openssl } from '../../core/openssl.ts';
 import type { OpensslPair } from '../../pki/renewal/openssl-authority.ts';
 import {
@@ -12,9 +13,11 @@ import {
   leafExtensions,
 } from '../../pki/renewal/openssl-authority.ts';
 import type { KubeadmTree } from '../../pki/renewal/renewal-tree.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
 import { copyOf, kubeconfigOf, sharedTree, writePair } from '../../pki/renewal/renewal-tree.ts';
 import {
   changedFiles,
+  contextOf,
   manifestIn,
   plan,
   textIn,
@@ -316,12 +319,15 @@ describe('planNodeStep()', () => {
     ]);
   });
 
-  it('refuses switch without the bridge, unless the old CA allows no CA below it', async (context) => {
+  it('refuses switch without the bridge, unless the old CA can issue none', async (context) => {
     const node = await created(context);
     await walk(node, 'trust');
     await rm(join(node.certificates, 'ca-bridge.crt'));
     const { obstacles } = await plan(node, 'switch');
     assert.match(obstacles[0]?.message ?? '', /ca-bridge.crt does not exist$/);
+    const found = await contextOf(node);
+    const clock = new FakeClock(found.node.old.certificate.facts.notAfter);
+    assert.deepEqual((await planNodeStep('switch', { ...found, clock })).obstacles, []);
     const last = authorityOf({
       extensions: ['basicConstraints=critical,CA:TRUE,pathlen:0', ...caExtensions.slice(1)],
     });
