@@ -174,5 +174,5 @@ function environmentOf(
 const laterChanges = {
   change: 'the step',
   remedy:
-    'Restore the files that the step wrote, or copy the previous files from .nodecertd-rollover',
+    'Undo the later changes first, for example: nodecertd certs rollback; or copy the previous files from .nodecertd-rollover',
 };
