@@ -17,9 +17,8 @@ export interface RestartFacts extends Pick<StartEnvironment, 'clock' | 'proc'> {
 }
 
 /**
- * The restart that a task needs: its files change, or the component is older than one of them, for
- * example because an earlier run was killed before the restart. A component that does not run is
- * not restarted unless files change.
+ * The restart that a task needs: its files change, or the component is older than one of them or does
+ * not run, for example because an earlier run was killed before it had seen the component healthy.
  * @throws AgentError COMPONENT_RESTART for a component that is not a static pod
  */
 export async function neededRestart(
@@ -58,7 +57,7 @@ async function isOlder(
 ): Promise<boolean> {
   const start = await startOf(component, facts);
   const changed = await Promise.all(reads.map(changeTime));
-  return start !== undefined && changed.some((time) => time !== undefined && time > start);
+  return start === undefined || changed.some((time) => time !== undefined && time > start);
 }
 
 function podRestart(component: string, restarts: Restarts): PodRestart {
