@@ -7,10 +7,13 @@ import type { KubeadmCluster } from '../support/kubeadm-cluster.ts';
 import type { KubeadmNode } from '../support/kubeadm-node.ts';
 import type { Report } from './scenario.ts';
 
-/** A cluster of two control planes and a worker, on which nodecertd keeps the CAs of the nodes. */
-export async function startTrustCluster(report: Report): Promise<KubeadmCluster> {
+/** A cluster on which nodecertd keeps the CAs of the nodes: by default two control planes and a worker. */
+export async function startTrustCluster(
+  report: Report,
+  size = { controlPlanes: 2, workers: 1 },
+): Promise<KubeadmCluster> {
   const mounts = { '/opt/repository': join(import.meta.dirname, '../..') };
-  const cluster = await startKubeadmCluster({ controlPlanes: 2, workers: 1, mounts, report });
+  const cluster = await startKubeadmCluster({ ...size, mounts, report });
   await Promise.all(cluster.nodes.map(configureTrust));
   return cluster;
 }

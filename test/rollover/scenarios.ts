@@ -3,6 +3,7 @@ import { expiredAuthority } from './expired-authority.ts';
 import { hiddenFaults } from './hidden-faults.ts';
 import { kubeadmApply } from './kubeadm-apply.ts';
 import { kubeadmPlan } from './kubeadm-plan.ts';
+import { kubeadmUndo } from './kubeadm-undo.ts';
 import { lateNodes } from './late-nodes.ts';
 import { rightOrder } from './right-order.ts';
 import type { Scenario } from './scenario.ts';
@@ -22,4 +23,5 @@ export const scenarios: readonly Scenario[] = [
   whole,
   kubeadmPlan,
   kubeadmApply,
+  kubeadmUndo,
 ];
