@@ -106,10 +106,24 @@ function unreadable(
   };
 }
 
-/** True for one line that begins or ends like a path. PEM, base64 of PEM, and tokens do not. */
+/**
+ * True for one line that begins or ends like a path, and in which no part of a key in base64 was
+ * pasted. PEM, base64 of PEM, and tokens are no paths.
+ */
 export function isClearlyPath(named: string): boolean {
   const known = /^\.{0,2}\/|\.(?:pem|crt|cer|cert|key|token)$/;
-  return known.test(named) && named.length < 256 && printable(named) === named;
+  const isPath = known.test(named) && named.length < 256 && printable(named) === named;
+  return isPath && !hasBase64(named);
+}
+
+/** Names of files hardly mix capital and small letters over 24 characters; base64 does. */
+function hasBase64(text: string): boolean {
+  const runs = text.match(/[A-Za-z0-9+/=]{24,}/g) ?? [];
+  return runs.some((run) => countOf(/[A-Z]/g, run) >= 3 && countOf(/[a-z]/g, run) >= 3);
+}
+
+function countOf(letters: RegExp, text: string): number {
+  return text.match(letters)?.length ?? 0;
 }
 
 /** The CERTIFICATE blocks of a source, encoded again. Wipes the parsed blocks, which may include keys. */

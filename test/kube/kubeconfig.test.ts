@@ -523,7 +523,8 @@ describe('loadKubeconfig()', () => {
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const pem = privateKey.export({ format: 'pem', type: 'pkcs8' });
     const certificate = { 'client-certificate-data': base64('') };
-    for (const key of [pem, base64(pem), pem.split('\n')[1]]) {
+    const inPath = `pair${base64(pem).slice(40, 80)}.pem`;
+    for (const key of [pem, base64(pem), pem.split('\n')[1], inPath]) {
       const failure = await failureOf(load(config({}, { ...certificate, 'client-key': key })));
       assert.equal(failure.code, 'KUBECONFIG_INVALID');
       const shown = describeError(failure) + String(failure.remedy);
