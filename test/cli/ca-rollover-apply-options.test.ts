@@ -18,14 +18,10 @@ const usual: ApplyOptions = {
 
 const faults: readonly (readonly [Step, Partial<ApplyOptions>, RegExp])[] = [
   ['create', { yes: true, dryRun: true }, /^--yes and --dry-run exclude each other$/],
-  ['create', { import: '/root/ca', subject: 'new' }, /^--import excludes --subject and --key$/],
+  ['create', { import: '/mnt/ca', subject: 'new' }, /^--import excludes --subject and --key$/],
   ['create', { undo: true, subject: 'new' }, /^--undo excludes --subject, --key and --import$/],
   ['trust', { key: 'rsa-2048' }, /^--subject, --key and --import are only for the step create$/],
-  [
-    'switch',
-    { import: '/root/ca' },
-    /^--subject, --key and --import are only for the step create$/,
-  ],
+  ['switch', { import: '/mnt/ca' }, /^--subject, --key and --import are only for the step create$/],
   ['finish', {}, /^the step finish needs --old-key keep or --old-key destroy$/],
   [
     'finish',

@@ -161,7 +161,11 @@ describe('the service on a node', { skip, timeout: 300_000 }, () => {
       await container.write(`${root}/${path}`, content, 0o600);
     }
     // Not visible to the service, so it must not be reported as unreadable.
-    await container.write('/root/.kube/config', 'malformed', 0o600);
+    await container.must(
+      'bash',
+      '-ec',
+      'umask 077; mkdir -p ~/.kube; printf malformed > ~/.kube/config',
+    );
     await configure({ ...configuration, inventory: { enabled: true } });
     await container.must('systemctl', 'reload', service);
     const { samples } = await container.until('the inventory', async () => {

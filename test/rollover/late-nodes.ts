@@ -59,7 +59,7 @@ async function runRemedy(
   report(remedy);
   const [command = ''] = /nodecertd discover .*$/.exec(remedy) ?? [];
   assert.ok(command.includes(`--ca-cert-hash ${pinOf(oldCa.certificatePem)} sha256:HEX`), remedy);
-  const tokenFile = '/root/token';
+  const tokenFile = '/run/token';
   await node.container.write(tokenFile, bootstrapToken, 0o600);
   const complete = command
     .replace('FILE', tokenFile)
