@@ -1,17 +1,21 @@
 import assert from 'node:assert/strict';
-import type { PlanStep } from '../../src/trust/cluster/plan.ts';
 import { startApiProber } from '../support/api-prober.ts';
 import type { KubeadmCluster } from '../support/kubeadm-cluster.ts';
 import type { KubeadmNode } from '../support/kubeadm-node.ts';
 import {
+  apply,
   configureTrust,
   copyFiles,
+  mustApply,
   mustNodecertd,
-  nodecertd,
+  planOf,
   reissue,
+  requireConnections,
+  requireConsistent,
   requireNewCa,
   startTrustCluster,
   syncNodes,
+  waitFor,
 } from './kubeadm-rollover.ts';
 import type { Report, Scenario } from './scenario.ts';
 
@@ -33,12 +37,10 @@ export const kubeadmApply: Scenario = {
   },
 };
 
-/** In the order of the plan: the node with the leading kube-controller-manager comes last. */
 async function nodesInOrder(cluster: KubeadmCluster): Promise<KubeadmNode[]> {
   const [first] = cluster.controlPlanes;
   assert.ok(first !== undefined);
-  const { stdout } = await mustNodecertd(first, ['ca-rollover', 'plan', '-o', 'json']);
-  const { steps } = JSON.parse(stdout) as { readonly steps: readonly PlanStep[] };
+  const steps = await planOf(first);
   const names = steps.find(({ id }) => id === 'switch')?.blocks.map(({ node }) => node) ?? [];
   return names.map((name) => cluster.node(name));
 }
@@ -47,62 +49,54 @@ async function rollOver(cluster: KubeadmCluster, report: Report): Promise<void> 
   const nodes = await nodesInOrder(cluster);
   const [first] = nodes;
   assert.ok(first !== undefined);
-  // The prober trusts the old CA alone, so the bridge has to keep it connected.
   using prober = await startApiProber(cluster);
-  await apply(first, ['create'], report);
+  await mustApply(first, report, 'create');
+  await requireConsistent(first);
   await requireRefused(first, 'switch');
   await copyFiles(first, cluster);
-  for (const node of nodes) await apply(node, ['trust'], report);
-  await requireNothingToDo(first, ['trust']);
+  await applyOn(nodes, report, 'trust');
+  await requireNothingToDo(first, 'trust');
   await syncNodes(cluster);
-  await wait(first, 'union', report);
-  for (const node of nodes) await apply(node, ['switch'], report);
-  await requireNothingToDo(first, ['switch']);
+  await waitFor(first, 'union', report);
+  await applyOn(nodes, report, 'switch');
+  await requireNothingToDo(first, 'switch');
   await requireRefused(first, 'finish', '--old-key', 'keep');
   await reissue(cluster);
-  for (const node of nodes) await wait(node, 'droppable', report);
-  const { failures, requests } = await prober.stop();
-  report(`${requests} new connections with the old CA, ${failures.length} failed`);
-  assert.deepEqual(failures, []);
-  for (const node of nodes)
-    await apply(node, ['finish', '--clients-ok', '--old-key', 'destroy'], report);
+  for (const node of nodes) await waitFor(node, 'droppable', report);
+  await requireConnections(prober, report);
+  await applyOn(nodes, report, 'finish', '--clients-ok', '--old-key', 'destroy');
   await syncNodes(cluster);
   await cluster.untilReady();
   await mustNodecertd(first, ['ca-rollover', 'status']);
   await requireNewCa(cluster);
 }
 
-async function apply(node: KubeadmNode, args: readonly string[], report: Report): Promise<void> {
-  const began = performance.now();
-  await mustNodecertd(node, ['ca-rollover', 'apply', ...args, '--ca', 'kubernetes', '--yes']);
-  const seconds = ((performance.now() - began) / 1_000).toFixed(1);
-  report(`${args[0]} on ${node.name}: ${seconds} s`);
-  const verified = await nodecertd(node, ['ca-rollover', 'verify']);
-  assert.ok([0, 3].includes(verified.code), `${args[0]} on ${node.name}: ${verified.stdout}`);
+async function applyOn(
+  nodes: readonly KubeadmNode[],
+  report: Report,
+  ...args: readonly string[]
+): Promise<void> {
+  for (const node of nodes) {
+    await mustApply(node, report, ...args);
+    await requireConsistent(node);
+  }
 }
 
 /** Also with --yes. */
 async function requireRefused(node: KubeadmNode, ...step: readonly string[]): Promise<void> {
-  const args = ['ca-rollover', 'apply', ...step, '--ca', 'kubernetes', '--yes'];
-  const { code, stdout, stderr } = await nodecertd(node, args);
+  const { code, stdout, stderr } = await apply(node, ...step);
   assert.ok([3, 4].includes(code), `${step.join(' ')} on ${node.name}: ${code} ${stdout}${stderr}`);
 }
 
-async function requireNothingToDo(node: KubeadmNode, args: readonly string[]): Promise<void> {
+async function requireNothingToDo(node: KubeadmNode, step: string): Promise<void> {
   const before = await managerId(node);
-  await mustNodecertd(node, ['ca-rollover', 'apply', ...args, '--ca', 'kubernetes', '--yes']);
+  const { code, stdout, stderr } = await apply(node, step);
+  assert.equal(code, 0, `${node.name} ${step}: ${stdout}${stderr}`);
   assert.equal(await managerId(node), before, 'kube-controller-manager has restarted');
 }
 
 async function managerId({ container }: KubeadmNode): Promise<string> {
   return container.must('crictl', 'ps', '--quiet', '--name', 'kube-controller-manager');
-}
-
-/** The cluster has no pods that read CAs, and no clients outside. */
-async function wait(node: KubeadmNode, goal: string, report: Report): Promise<void> {
-  const args = ['ca-rollover', 'wait', '--for', goal, '--timeout', '10m', '--clients-ok'];
-  const { stdout } = await mustNodecertd(node, args);
-  report(stdout.trimEnd().split('\n').at(-1) ?? '');
 }
 
 /** With the command that kubeadm prints. */

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { PlanStep } from '../../src/trust/cluster/plan.ts';
+import type { ApiProber } from '../support/api-prober.ts';
 import type { Ended } from '../support/doctor.ts';
 import { startKubeadmCluster } from '../support/kubeadm-cluster.ts';
 import type { KubeadmCluster } from '../support/kubeadm-cluster.ts';
@@ -45,6 +47,58 @@ export async function mustNodecertd(node: KubeadmNode, args: readonly string[]):
   const ended = await nodecertd(node, args);
   assert.equal(ended.code, 0, `${node.name} ${args.join(' ')}: ${ended.stdout}${ended.stderr}`);
   return ended;
+}
+
+/** The steps for this cluster. The node with the leading kube-controller-manager comes last. */
+export async function planOf(node: KubeadmNode): Promise<readonly PlanStep[]> {
+  const { stdout } = await mustNodecertd(node, ['ca-rollover', 'plan', '-o', 'json']);
+  return (JSON.parse(stdout) as { readonly steps: readonly PlanStep[] }).steps;
+}
+
+/** Runs `ca-rollover apply` without a question. @param args the step and its options */
+export async function apply(node: KubeadmNode, ...args: readonly string[]): Promise<Ended> {
+  return nodecertd(node, ['ca-rollover', 'apply', ...args, '--ca', 'kubernetes', '--yes']);
+}
+
+export async function mustApply(
+  node: KubeadmNode,
+  report: Report,
+  ...args: readonly string[]
+): Promise<void> {
+  await timed(`${args.join(' ')} on ${node.name}`, report, async () => {
+    const { code, stdout, stderr } = await apply(node, ...args);
+    assert.equal(code, 0, `${node.name} ${args.join(' ')}: ${stdout}${stderr}`);
+  });
+}
+
+export async function timed(
+  what: string,
+  report: Report,
+  work: () => Promise<void>,
+): Promise<void> {
+  const began = performance.now();
+  await work();
+  report(`${what}: ${((performance.now() - began) / 1_000).toFixed(1)} s`);
+}
+
+/** No file of the node is wrong, in the middle of a rollover. */
+export async function requireConsistent(node: KubeadmNode): Promise<void> {
+  const { code, stdout } = await nodecertd(node, ['ca-rollover', 'verify']);
+  assert.ok([0, 3].includes(code), `${node.name}: ${stdout}`);
+}
+
+/** The cluster has no pods that read CAs, and no clients outside. */
+export async function waitFor(node: KubeadmNode, goal: string, report: Report): Promise<void> {
+  const args = ['ca-rollover', 'wait', '--for', goal, '--timeout', '10m', '--clients-ok'];
+  const { stdout } = await mustNodecertd(node, args);
+  report(stdout.trimEnd().split('\n').at(-1) ?? '');
+}
+
+/** Ends a prober that trusts the old CA alone, so the bridge had to keep it connected. */
+export async function requireConnections(prober: ApiProber, report: Report): Promise<void> {
+  const { failures, requests } = await prober.stop();
+  report(`${requests} new connections with the old CA, ${failures.length} failed`);
+  assert.deepEqual(failures, []);
 }
 
 export async function copyFiles(
