@@ -88,16 +88,8 @@ export class TrustSearch {
     const both = [known, cluster].flatMap(certificatesOf);
     const unique = new Map(both.map((certificate) => [certificate.der.toBase64(), certificate]));
     const pem = encodeCertificates([...unique.values()]);
-    const access = {
-      path,
-      cluster: { ...cluster, certificateAuthority: { pem } },
-      credential: {},
-      [Symbol.dispose]: () => undefined,
-    };
-    const found = await this.#withFoundTrust(known, access);
-    if (found !== undefined) return found;
-    await using client = await this.#options.open(access);
-    return (await this.#verify(client)) === undefined ? access.cluster : undefined;
+    const found = { path, cluster: { ...cluster, certificateAuthority: { pem } } };
+    return (await this.#withFoundTrust(known, found)) ?? (await this.#verified(found));
   }
 
   /**
@@ -215,10 +207,15 @@ export class TrustSearch {
    */
   async #withFoundTrust(
     known: ClusterEndpoint,
-    { path, cluster: { certificateAuthority } }: ClusterAccess,
+    { path, cluster: { certificateAuthority } }: NamedCluster,
   ): Promise<ClusterEndpoint | undefined> {
     if (certificateAuthority === undefined) return undefined;
     const cluster = { ...known, certificateAuthority, insecureSkipTlsVerify: false };
+    return this.#verified({ path, cluster });
+  }
+
+  /** The cluster if its CAs verify its server, which gets no credential. */
+  async #verified({ path, cluster }: NamedCluster): Promise<ClusterEndpoint | undefined> {
     const access = { path, cluster, credential: {}, [Symbol.dispose]: () => undefined };
     await using client = await this.#options.open(access);
     return (await this.#verify(client)) === undefined ? cluster : undefined;
@@ -250,6 +247,9 @@ export class TrustSearch {
     return { client, source: 'kubeconfig', isOwn: true };
   }
 }
+
+/** A cluster entry, and the kubeconfig that messages name. */
+type NamedCluster = Pick<ClusterAccess, 'path' | 'cluster'>;
 
 interface FoundCluster {
   readonly access: ClusterAccess;
