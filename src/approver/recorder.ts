@@ -1,7 +1,7 @@
 import type * as v from 'valibot';
 import type { ApproverPolicy } from '../core/approver-policy.ts';
 import type { Failure } from '../core/errors.ts';
-import { AgentError, hasCode, toFailure } from '../core/errors.ts';
+import { hasCode, toError, toFailure } from '../core/errors.ts';
 import type { FollowEnvironment } from '../kube/follow.ts';
 import type { Decision } from './decision.ts';
 import type { DecisionBasis, RecordedDecision } from './decision-record.ts';
@@ -121,7 +121,7 @@ export class Recorder {
     signal: AbortSignal,
   ): Promise<T | undefined> {
     const refused = await this.#enter(kind, csr, signal);
-    if (refused !== undefined) throw errorOf(refused.failure);
+    if (refused !== undefined) throw toError(refused.failure);
     try {
       const found = await this.#client.request({ verb: 'get', path, signal }, schema);
       this.#answered(kind);
@@ -130,7 +130,7 @@ export class Recorder {
       if (signal.aborted) throw error;
       const result = this.#resultOf(error, kind, csr);
       if (result.kind === 'gone') return undefined;
-      throw result.kind === 'failed' ? errorOf(result.failure) : error;
+      throw result.kind === 'failed' ? toError(result.failure) : error;
     }
   }
 
@@ -185,10 +185,6 @@ export class Recorder {
     if (this.#gates[request].isOpen && this.#failing.delete(request))
       this.#options.onAnswer(request);
   }
-}
-
-function errorOf({ code, message, ...details }: Failure): AgentError {
-  return new AgentError(code, message, details);
 }
 
 interface ReadTarget<T> {

@@ -192,6 +192,11 @@ export function toFailure(error: unknown): Failure {
   };
 }
 
+/** The error that a failure was made from, without its causes: the message contains them. */
+export function toError({ code, message, ...details }: Failure): AgentError {
+  return new AgentError(code, message, details);
+}
+
 /**
  * `message: cause: cause of the cause`. Each part appears once, even if the chain of causes is a
  * cycle.

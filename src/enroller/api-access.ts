@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import type { EnrollerNotice } from '../core/enroller-protocol.ts';
-import type { Failure } from '../core/errors.ts';
-import { AgentError, credentialFailures } from '../core/errors.ts';
+import type { AgentError, Failure } from '../core/errors.ts';
+import { credentialFailures, toError } from '../core/errors.ts';
 import type { Instant } from '../core/instant.ts';
 import type { ClusterAccess, ClusterEndpoint } from '../kube/cluster-access.ts';
 import { credentialValidity } from '../kube/credential-validity.ts';
@@ -230,11 +230,11 @@ export class ApiAccess implements AsyncDisposable {
   }
 
   /** The next attempt after a failure dials the server of the kubeconfig again. */
-  async #withOtherTrust({ code, message, remedy }: Failure): Promise<OpenCredential> {
+  async #withOtherTrust(failure: Failure): Promise<OpenCredential> {
     const found = await this.#search.fromBootstrap();
     if (found?.isOwn !== false) this.#untrusted = undefined;
     if (found !== undefined) return found;
-    throw new AgentError(code, message, { ...(remedy !== undefined && { remedy }) });
+    throw toError(failure);
   }
 
   get #discovers(): boolean {

@@ -9,6 +9,7 @@ import {
   describeError,
   errorCodes,
   hasErrno,
+  toError,
   toFailure,
 } from '../../src/core/errors.ts';
 import { remedies } from '../../src/core/remedies.ts';
@@ -103,6 +104,15 @@ describe('toFailure()', () => {
       const failure = toFailure(thrown);
       assert.equal(failure.code, 'INTERNAL');
       assert.notEqual(failure.message, '');
+    }
+  });
+});
+
+describe('toError()', () => {
+  it('returns an error with the same failure', () => {
+    for (const details of [{}, { remedy: 'Ask', retryAfterMs: 1 }]) {
+      const failure = toFailure(new AgentError('CSR_DENIED', 'CSR a was denied', details));
+      assert.deepEqual(toFailure(toError(failure)), failure);
     }
   });
 });

@@ -1,4 +1,4 @@
-import { AgentError } from '../../core/errors.ts';
+import { AgentError, toError } from '../../core/errors.ts';
 import { encodeCertificates } from '../../core/pem.ts';
 import { isSameBundle, unionOf } from '../../core/trust-bundle.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
@@ -64,10 +64,7 @@ async function requireAsRead({ kind, path, authorities }: TrustPlace): Promise<v
   const isNew = authorities.length === 0 && !(await exists(path));
   if (isNew) return;
   const { problem, authorities: found } = await readPlace(formOf(kind), path);
-  if (problem !== undefined) {
-    const { code, message, remedy } = problem;
-    throw new AgentError(code, message, remedy === undefined ? {} : { remedy });
-  }
+  if (problem !== undefined) throw toError(problem);
   if (isSameBundle(found, authorities)) return;
   throw new AgentError('FILE_CHANGED', `another program changed ${path} during this run`, {
     remedy: 'Run this command again',

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createPrivateKey } from 'node:crypto';
 import { cp, readFile, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { AgentError, hasCode } from '../../../src/core/errors.ts';
+import { hasCode, toError } from '../../../src/core/errors.ts';
 import { without } from '../../../src/core/without.ts';
 import { kubeconfigCertificate } from '../../../src/kube/embedded-certificate.ts';
 import { KubeconfigDocument } from '../../../src/kube/kubeconfig-document.ts';
@@ -54,7 +54,7 @@ export async function applyStep(root: string, step: NodeStepName): Promise<void>
   assert.deepEqual(plan.obstacles, []);
   const tasks = [...plan.tasks, ...plan.lastTasks].map(withoutServers);
   const { failed } = await runStep(tasks, environment);
-  if (failed !== undefined) throw new AgentError(failed.failure.code, failed.failure.message);
+  if (failed !== undefined) throw toError(failed.failure);
 }
 
 export async function undo(root: string, step: NodeStepName): Promise<void> {
