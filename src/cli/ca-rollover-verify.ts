@@ -3,9 +3,11 @@ import { AgentError } from '../core/errors.ts';
 import type { GateReason } from '../trust/cluster/gate.ts';
 import { checkLocalControlPlane } from '../trust/cluster/local-checks.ts';
 import { viewRollover } from '../trust/cluster/rollover.ts';
+import { repairOn } from '../trust/control-plane/repair.ts';
 import type { RolloverOptions } from './ca-rollover-options.ts';
 import { accessOf, addCertificateOptions, questionOf } from './ca-rollover-options.ts';
 import { reasonExitCode, reasonLines } from './ca-rollover-report.ts';
+import { directoriesOf } from './certs-options.ts';
 import type { CliContext } from './context.ts';
 import { Progress } from './doctor-progress.ts';
 import type { ExitCodeMeanings } from './exit-code.ts';
@@ -59,7 +61,9 @@ async function verify(options: VerifyOptions, context: CliContext): Promise<Veri
     onStep: progress.note,
   });
   if (view.local.isControlPlane) {
-    return { reasons: checkLocalControlPlane(view), notCompared: view.others.hidden };
+    const repair = await repairOn(directoriesOf(options));
+    const reasons = checkLocalControlPlane({ ...view, ...(repair !== undefined && { repair }) });
+    return { reasons, notCompared: view.others.hidden };
   }
   throw new AgentError(
     'USAGE',

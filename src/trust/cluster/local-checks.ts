@@ -8,30 +8,35 @@ export interface LocalChecks {
   readonly local: LocalControlPlane;
   readonly probes: readonly ServerProbe[];
   readonly others: Pick<ControlPlanes, 'reported'>;
+  /** The command that writes the files of this node again. Absent outside of a rollover. */
+  readonly repair?: string;
 }
 
+type Own = Pick<LocalChecks, 'local' | 'repair'>;
+
 /** What is wrong on this control-plane node, and where the control-plane nodes differ; harmful reasons first. */
-export function checkLocalControlPlane({ local, probes, others }: LocalChecks): GateReason[] {
+export function checkLocalControlPlane(checks: LocalChecks): GateReason[] {
+  const { local, probes, others } = checks;
   const reasons = [
-    ...filesOf(local),
-    ...kubeconfigsWithout(local, probes),
+    ...filesOf(checks),
+    ...kubeconfigsWithout(checks, probes),
     ...differentServers(probes),
     ...(local.trust === undefined ? [] : controlPlaneDifferences(local.trust, others.reported)),
   ];
   return [...reasons.filter(isHarmful), ...reasons.filter((reason) => !isHarmful(reason))];
 }
 
-function filesOf(local: LocalControlPlane): GateReason[] {
+function filesOf(own: Own): GateReason[] {
   return [
-    ...unmatchedKeys(local),
-    ...badSigningFiles(local),
-    ...unreadableTrust(local),
-    ...differentTrust(local),
+    ...unmatchedKeys(own),
+    ...badSigningFiles(own),
+    ...unreadableTrust(own),
+    ...differentTrust(own),
   ];
 }
 
 /** The latest step of `ca-rollover apply` writes all files of this node again. */
-function remedyOn({ repair }: LocalControlPlane, byHand: string): string {
+function remedyOn({ repair }: Own, byHand: string): string {
   return repair === undefined ? byHand : `Run on this node: ${repair}`;
 }
 
@@ -40,67 +45,65 @@ function isHarmful({ state }: GateReason): boolean {
 }
 
 /** kube-controller-manager exits, and kubeadm refuses to sign. */
-function unmatchedKeys(local: LocalControlPlane): GateReason[] {
-  return local.keys
+function unmatchedKeys(own: Own): GateReason[] {
+  return own.local.keys
     .filter(({ matches }) => !matches)
     .map(({ certificate, key }) => ({
       state: 'harmful',
       message: `${key} does not match the first certificate of ${certificate}`,
       remedy: remedyOn(
-        local,
+        own,
         `Put the CA of ${key} first into ${certificate}, or restore the key of that CA`,
       ),
     }));
 }
 
-function badSigningFiles(local: LocalControlPlane): GateReason[] {
-  return local.signingFiles
+function badSigningFiles(own: Own): GateReason[] {
+  return own.local.signingFiles
     .filter(({ issuer }) => issuer === 'unreadable')
     .map(({ place }) => ({
       state: 'harmful',
       message: `${place} is not one CA certificate, so nothing is signed with it`,
-      remedy: remedyOn(local, 'Write exactly one certificate into it'),
+      remedy: remedyOn(own, 'Write exactly one certificate into it'),
     }));
 }
 
-function unreadableTrust(local: LocalControlPlane): GateReason[] {
-  return [...local.trustFiles, ...local.kubeconfigs].flatMap(({ flag, path, problem }) =>
+function unreadableTrust(own: Own): GateReason[] {
+  const { trustFiles, kubeconfigs } = own.local;
+  return [...trustFiles, ...kubeconfigs].flatMap(({ flag, path, problem }) =>
     problem === undefined
       ? []
       : [
           {
             state: 'harmful',
             message: `${path} (${flag}): ${problem}`,
-            remedy: remedyOn(local, `Write the CAs into ${path} again`),
+            remedy: remedyOn(own, `Write the CAs into ${path} again`),
           },
         ],
   );
 }
 
 /** In the middle of a step, one file has both CAs and another has one. */
-function differentTrust(local: LocalControlPlane): GateReason[] {
-  const [first, ...others] = local.trustFiles.filter(({ problem }) => problem === undefined);
+function differentTrust(own: Own): GateReason[] {
+  const [first, ...others] = own.local.trustFiles.filter(({ problem }) => problem === undefined);
   if (first === undefined) return [];
   return others
     .filter(({ has }) => named(has) !== named(first.has))
     .map(({ flag, path, has }) => ({
       state: 'waiting',
       message: `${path} (${flag}) has ${named(has)}, and ${first.path} (${first.flag}) has ${named(first.has)}`,
-      remedy: remedyOn(local, 'Complete the step on this node: nodecertd ca-rollover plan'),
+      remedy: remedyOn(own, 'Complete the step on this node: nodecertd ca-rollover plan'),
     }));
 }
 
 /** A component reads its kubeconfig when it starts, and then trusts no other CA. */
-function kubeconfigsWithout(
-  local: LocalControlPlane,
-  probes: readonly ServerProbe[],
-): GateReason[] {
+function kubeconfigsWithout(own: Own, probes: readonly ServerProbe[]): GateReason[] {
   const served = new Set(
     probes.flatMap(({ served: { issuedBy } }) =>
       issuedBy === 'old' || issuedBy === 'next' ? [issuedBy] : [],
     ),
   );
-  return local.kubeconfigs.flatMap(({ path, has, problem }) => {
+  return own.local.kubeconfigs.flatMap(({ path, has, problem }) => {
     const missing = [...served].filter((side) => !has.includes(side));
     if (problem !== undefined || missing.length === 0) return [];
     return [
@@ -108,7 +111,7 @@ function kubeconfigsWithout(
         state: 'harmful' as const,
         message: `${path} lacks ${named(missing)}, by which API servers serve a certificate`,
         remedy: remedyOn(
-          local,
+          own,
           `Write both CAs into ${path} with the command of the step trust: nodecertd ca-rollover plan`,
         ),
       },

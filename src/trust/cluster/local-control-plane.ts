@@ -1,9 +1,4 @@
 import { hash, X509Certificate } from 'node:crypto';
-import { AgentError } from '../../core/errors.ts';
-import { Tree } from '../../sys/tree.ts';
-import { applyCommand } from '../control-plane/apply-command.ts';
-import { readRolloverNode } from '../control-plane/node-files.ts';
-import { latestStep } from '../control-plane/stage.ts';
 import type { ControlPlaneTrust } from '../../core/control-plane-annotation.ts';
 import type { Component } from '../../pki/components/component.ts';
 import { readCertificateFile } from '../../pki/inventory/certificate-file.ts';
@@ -31,8 +26,6 @@ export interface LocalControlPlane {
   readonly keys: readonly KeyMatch[];
   /** The same files as other nodes report them. */
   readonly trust?: ControlPlaneTrust;
-  /** The command that writes the files of this node again. Absent outside of a rollover. */
-  readonly repair?: string;
 }
 
 export interface LocalLeaf extends ProbedIssuer {
@@ -50,7 +43,6 @@ export async function readLocalControlPlane(
   if (apiServer === undefined && manager === undefined) return elsewhere;
   const leaves = await componentLeaves(directories);
   const kubeletClient = kubeletClientOf(apiServer, authorities);
-  const repair = await repairOn(directories);
   return {
     isControlPlane: true,
     leaves: leaves.map((leaf) => localLeaf(leaf, authorities)),
@@ -65,20 +57,7 @@ export async function readLocalControlPlane(
     kubeconfigs: await kubeconfigTrust(directories, authorities),
     keys: await keyMatches(manager, directories),
     trust: await readControlPlaneTrust(components, directories),
-    ...(repair !== undefined && { repair }),
   };
-}
-
-/** Undefined for a user who may not read the keys, and for files that no step can repair. */
-async function repairOn(directories: KubernetesDirectories): Promise<string | undefined> {
-  try {
-    const node = await readRolloverNode({ tree: new Tree('/'), directories });
-    const latest = node && (await latestStep(node));
-    return latest === undefined || latest === 'create' ? undefined : applyCommand(latest);
-  } catch (error) {
-    if (error instanceof AgentError) return undefined;
-    throw error;
-  }
 }
 
 const elsewhere: LocalControlPlane = {

@@ -116,9 +116,10 @@ describe('checkLocalControlPlane()', () => {
       signingFiles: [{ place: '/pki/ca.crt', issuer: 'unreadable' }],
       trustFiles: [clientCa, { ...rootCa, has: ['old'] }],
       kubeconfigs: [{ ...admin, has: ['old'] }],
-      repair: 'nodecertd ca-rollover apply switch --ca kubernetes',
     };
-    const reasons = checkLocalControlPlane({ local, probes: [cp1], others: { reported: [] } });
+    const repair = 'nodecertd ca-rollover apply switch --ca kubernetes';
+    const others = { reported: [] };
+    const reasons = checkLocalControlPlane({ local, probes: [cp1], others, repair });
     assert.equal(reasons.length, 4);
     for (const { remedy } of reasons) {
       assert.equal(remedy, 'Run on this node: nodecertd ca-rollover apply switch --ca kubernetes');

@@ -88,20 +88,6 @@ describe('readLocalControlPlane()', () => {
     );
   });
 
-  it('names the step that writes the files again, after a step has begun', async (context) => {
-    const created = {
-      'ca.crt': old.pem,
-      'ca.key': old.key.toString(),
-      'ca-next.crt': next.pem,
-      'ca-next.key': next.key.toString(),
-    };
-    // The node has a certificate from the new CA.
-    const { repair } = await reading(context, created);
-    assert.equal(repair, 'nodecertd ca-rollover apply switch --ca kubernetes');
-    const { repair: none } = await reading(context, { 'ca.crt': old.pem });
-    assert.equal(none, undefined);
-  });
-
   it('finds nothing on a machine without a control plane', async (context) => {
     const kubernetes = await temporaryDirectory(context);
     const authorities = { old: old.authority, next: next.authority };

@@ -1,0 +1,21 @@
+import { AgentError } from '../../core/errors.ts';
+import type { KubernetesDirectories } from '../../pki/layout.ts';
+import { Tree } from '../../sys/tree.ts';
+import { applyCommand } from './apply-command.ts';
+import { readRolloverNode } from './node-files.ts';
+import { latestStep } from './stage.ts';
+
+/**
+ * The command that writes the files of this node again. Undefined outside of a rollover, for a user
+ * who may not read the keys, and for files that no step can repair.
+ */
+export async function repairOn(directories: KubernetesDirectories): Promise<string | undefined> {
+  try {
+    const node = await readRolloverNode({ tree: new Tree('/'), directories });
+    const latest = node && (await latestStep(node));
+    return latest === undefined || latest === 'create' ? undefined : applyCommand(latest);
+  } catch (error) {
+    if (error instanceof AgentError) return undefined;
+    throw error;
+  }
+}
