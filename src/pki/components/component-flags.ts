@@ -1,4 +1,4 @@
-import type { ComponentCommand, ComponentFlag } from './component.ts';
+import type { Component, ComponentCommand, ComponentFlag } from './component.ts';
 
 /** The flags of a program: those of its command line, and for etcd those of its environment. */
 export function flagsOf(
@@ -49,6 +49,12 @@ function etcdEnvironmentFlags(
 export function flagValue(flags: readonly ComponentFlag[], name: string): string | undefined {
   const value = flags.findLast((flag) => flag.name === name)?.value;
   return value === '' ? undefined : value;
+}
+
+/** The path on the node of the file that a flag names. */
+export function fileIn(component: Component | undefined, flag: string): string | undefined {
+  const path = component && flagValue(component.flags, flag);
+  return path === undefined ? undefined : component?.hostPath(path);
 }
 
 /** A certificate that a server shows to clients that ask for one of its names (SNI). */

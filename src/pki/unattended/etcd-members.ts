@@ -4,7 +4,7 @@ import { get } from 'node:https';
 import { AgentError, describeError } from '../../core/errors.ts';
 import { second } from '../../core/instant.ts';
 import { readBoundedFile } from '../../sys/small-file.ts';
-import { flagValue } from '../components/component-flags.ts';
+import { fileIn, flagValue } from '../components/component-flags.ts';
 import type { Component } from '../components/component.ts';
 
 /** The etcd members that the API server of this node uses, and its files for them. */
@@ -18,15 +18,13 @@ export interface EtcdMembers {
 export function etcdMembersOf(components: readonly Component[]): EtcdMembers {
   const server = components.find(({ name }) => name === 'kube-apiserver');
   if (server === undefined) return { urls: [], files: [] };
-  const { flags, hostPath } = server;
-  const urls = (flagValue(flags, 'etcd-servers') ?? '')
+  const urls = (flagValue(server.flags, 'etcd-servers') ?? '')
     .split(',')
     .flatMap((text) => URL.parse(text.trim()) ?? [])
     .filter(({ protocol, hostname }) => protocol === 'https:' && !loopback.test(hostname));
-  const files = ['etcd-cafile', 'etcd-certfile', 'etcd-keyfile'].map((flag) => {
-    const path = flagValue(flags, flag);
-    return path === undefined ? undefined : hostPath(path);
-  });
+  const files = ['etcd-cafile', 'etcd-certfile', 'etcd-keyfile'].map((flag) =>
+    fileIn(server, flag),
+  );
   return { urls, files };
 }
 

@@ -5,12 +5,12 @@ import type { ControlPlaneTrust, IssuedLeaf } from '../../core/control-plane-ann
 import type { Instant } from '../../core/instant.ts';
 import { shortFingerprint } from '../../core/trust.ts';
 import { isSignedBy } from '../../kube/authorities.ts';
+import { fileIn } from '../../pki/components/component-flags.ts';
 import type { Component } from '../../pki/components/component.ts';
 import { readCertificateFile } from '../../pki/inventory/certificate-file.ts';
 import type { KubernetesDirectories } from '../../pki/layout.ts';
 import { authorityFile } from '../../pki/layout.ts';
 import { certificateIn, componentLeaves } from './component-leaves.ts';
-import { fileIn } from './local-trust.ts';
 
 /** The files of this control-plane node as its annotation reports them. Reads no file of a key alone. */
 export async function readControlPlaneTrust(

@@ -1,5 +1,6 @@
 import { hash, X509Certificate } from 'node:crypto';
 import type { ControlPlaneTrust } from '../../core/control-plane-annotation.ts';
+import { fileIn } from '../../pki/components/component-flags.ts';
 import type { Component } from '../../pki/components/component.ts';
 import { readCertificateFile } from '../../pki/inventory/certificate-file.ts';
 import { findLocalNode } from '../../pki/inventory/local-inventory.ts';
@@ -10,7 +11,7 @@ import { readControlPlaneTrust } from './control-plane-trust.ts';
 import type { KubeletClient, ProbedIssuer, RolloverAuthorities } from './gate.ts';
 import { issuerOf } from './issued-by.ts';
 import type { KeyMatch, TrustFile } from './local-trust.ts';
-import { fileIn, keyMatches, kubeconfigTrust, sideWithKeyOf, trustFile } from './local-trust.ts';
+import { keyMatches, kubeconfigTrust, sideWithKeyOf, trustFile } from './local-trust.ts';
 
 /** What the files of this control-plane node say about a rollover. */
 export interface LocalControlPlane {

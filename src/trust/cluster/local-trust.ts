@@ -4,7 +4,7 @@ import { hasCode } from '../../core/errors.ts';
 import type { Instant } from '../../core/instant.ts';
 import { scanPem } from '../../core/pem.ts';
 import { loadKubeconfig } from '../../kube/kubeconfig.ts';
-import { flagValue } from '../../pki/components/component-flags.ts';
+import { fileIn } from '../../pki/components/component-flags.ts';
 import type { Component } from '../../pki/components/component.ts';
 import { readCertificateFile } from '../../pki/inventory/certificate-file.ts';
 import type { KubernetesDirectories } from '../../pki/layout.ts';
@@ -126,10 +126,4 @@ export function sideWithKeyOf(
       authority !== undefined && isSameKey(new X509Certificate(authority.der).publicKey, publicKey)
     );
   });
-}
-
-/** The path on the node. */
-export function fileIn(component: Component | undefined, flag: string): string | undefined {
-  const path = component && flagValue(component.flags, flag);
-  return path === undefined ? undefined : component?.hostPath(path);
 }

@@ -1,6 +1,6 @@
+import { fileIn } from '../../pki/components/component-flags.ts';
 import { keyFileOf } from '../../pki/layout.ts';
 import type { GateReason } from '../cluster/gate.ts';
-import { fileIn } from '../cluster/local-trust.ts';
 import { applyCommand } from './apply-command.ts';
 import type { Side } from './ca-files.ts';
 import { hasKey } from './ca-files.ts';

@@ -1,5 +1,5 @@
 import { encodeCertificates } from '../../core/pem.ts';
-import { fileIn } from '../cluster/local-trust.ts';
+import { fileIn } from '../../pki/components/component-flags.ts';
 import type { ChainCertificate } from '../../pki/renewal/certificate-chain.ts';
 import { readCertificatesOf } from '../../pki/renewal/certificate-chain.ts';
 import { readContent } from '../../store/file-content.ts';
