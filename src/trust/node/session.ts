@@ -66,7 +66,7 @@ export class TrustSession implements AsyncDisposable {
    * @throws AgentError STORE_*, ABORTED
    */
   static async open(request: TrustRequest): Promise<TrustSession> {
-    const session = await TrustSession.openInterrupted(request);
+    const session = await TrustSession.lock(request);
     try {
       await completeTrust(session.files, () => session.verify());
       await session.refresh();
@@ -79,11 +79,16 @@ export class TrustSession implements AsyncDisposable {
 
   /** The same for a rollback, which undoes an interrupted run. */
   static async openInterrupted(request: TrustRequest): Promise<TrustSession> {
-    const lock = await lockTrust(request);
-    const memory = await readTrustMemory(trustDirectory(request.config));
-    const session = new TrustSession(request, lock, memory);
+    const session = await TrustSession.lock(request);
     await session.refresh();
     return session;
+  }
+
+  /** Without the places. */
+  private static async lock(request: TrustRequest): Promise<TrustSession> {
+    const lock = await lockTrust(request);
+    const memory = await readTrustMemory(trustDirectory(request.config));
+    return new TrustSession(request, lock, memory);
   }
 
   get found(): FoundPlaces {
