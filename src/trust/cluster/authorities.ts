@@ -2,6 +2,7 @@ import { AgentError } from '../../core/errors.ts';
 import { formatInstant } from '../../core/instant.ts';
 import { unionOf } from '../../core/trust-bundle.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
+import { shortFingerprint } from '../../core/trust.ts';
 import { bindRole, holds } from './gates/verdict.ts';
 import { withoutMonth } from './authority-name.ts';
 import type { RolloverAuthorities } from './gate.ts';
@@ -46,7 +47,7 @@ function foundAuthorities(state: ClusterState, named: NamedAuthorities): Rollove
  * G1 and G7 would never open, because they expect both from one CA.
  */
 function requireOneAuthority({ old, next }: RolloverAuthorities, state: ClusterState): void {
-  const servers = unionOf([], published(state));
+  const servers = publishedAuthorities(state);
   const clients = unionOf([], clientAuthorities(state));
   const isPart = (all: readonly TrustAuthority[]): boolean =>
     all.length === 0 || holds(all, old) || (next !== undefined && holds(all, next));
@@ -182,7 +183,7 @@ function unclear(
 function listed(authorities: readonly TrustAuthority[]): string {
   const texts = authorities.map(
     ({ fingerprint, subject, notBefore }) =>
-      `${fingerprint.slice(0, 16)} (${subject}, valid from ${formatInstant(notBefore)})`,
+      `${shortFingerprint(fingerprint)} (${subject}, valid from ${formatInstant(notBefore)})`,
   );
   return texts.join(', ') || 'none';
 }

@@ -83,22 +83,23 @@ export async function viewRollover(question: RolloverQuestion): Promise<Rollover
       { readAt: serverClock.now(), withPods: confirmed.pods !== true, withKubeletPorts: dial },
     ),
   }));
-  const { old, next } = question.authorities ?? rolloverAuthorities(state, question.named);
+  const authorities = question.authorities ?? rolloverAuthorities(state, question.named);
   const { server } = access.cluster;
-  const local = await readLocalControlPlane(directories, { old, ...(next && { next }) });
+  const local = await readLocalControlPlane(directories, authorities);
   const others = otherControlPlanes({
     state,
     servers,
     own: new Set(local.isControlPlane ? interfaceAddresses() : []),
     exceptNodes: confirmed.exceptNodes ?? new Set(),
   });
-  const view = { server, authorities: { old, ...(next && { next }) }, state, local, others };
+  const view = { server, authorities, state, local, others };
+  const { old, next } = authorities;
   if (next === undefined) return { ...view, probes: [], gates: [] };
-  const authorities = { old, next };
   const probes = await step('the API servers', question, async () =>
     probe(servers, { authorities, now: serverClock.now(), question }),
   );
-  const found = { ...view, authorities, probes, ...(unlisted !== undefined && { unlisted }) };
+  const both = { old, next };
+  const found = { ...view, authorities: both, probes, ...(unlisted !== undefined && { unlisted }) };
   return { ...view, probes, gates: await judge(found, question) };
 }
 
