@@ -1,4 +1,3 @@
-import { shortFingerprint } from '../core/trust.ts';
 import { X509Certificate } from 'node:crypto';
 import type { Failure } from '../core/errors.ts';
 import { parseFingerprint } from '../core/fingerprint.ts';
@@ -8,6 +7,7 @@ import { formatInstant } from '../core/instant.ts';
 import { parsePem } from '../core/pem.ts';
 import { printable } from '../core/printable.ts';
 import { discoverCommand, endpointOf } from '../core/remedies.ts';
+import { shortFingerprint } from '../core/trust.ts';
 import { bootstrapTokenId } from './bootstrap-token.ts';
 import type { ClusterAccess } from './cluster-access.ts';
 

@@ -2,8 +2,8 @@ import { createReadStream } from 'node:fs';
 import * as v from 'valibot';
 import { AgentError } from '../../core/errors.ts';
 import type { Instant } from '../../core/instant.ts';
-import { shortFingerprint } from '../../core/trust.ts';
 import { printable } from '../../core/printable.ts';
+import { shortFingerprint } from '../../core/trust.ts';
 import type { ClientUse } from './gate.ts';
 
 /** One client certificate in an audit log. */
@@ -52,7 +52,7 @@ export async function readClientUse({
   return {
     from,
     clients: clients.map(({ user, fingerprint, lastSeen }) => ({
-      user: `${user} (X509SHA256=${fingerprint.slice(0, 16)}…)`,
+      user: `${user} (X509SHA256=${shortFingerprint(fingerprint)}…)`,
       lastSeen,
     })),
   };

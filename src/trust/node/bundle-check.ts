@@ -7,6 +7,7 @@ import { printable } from '../../core/printable.ts';
 import { unionOf } from '../../core/trust-bundle.ts';
 import type { RefusedTrust } from '../../core/trust-report.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
+import { shortFingerprint } from '../../core/trust.ts';
 import { readAuthority } from '../../kube/authorities.ts';
 import { requireSoundAuthority } from './authority-check.ts';
 import { refusedTrust, TrustFault } from './refused-trust.ts';
@@ -139,7 +140,7 @@ function requireAcceptable(
 }
 
 function briefly({ subject, fingerprint }: TrustAuthority): string {
-  return `${subject}, fingerprint ${fingerprint.slice(0, 16)}`;
+  return `${subject}, fingerprint ${shortFingerprint(fingerprint)}`;
 }
 
 /** Adds what the fault is about. */
