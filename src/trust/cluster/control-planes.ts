@@ -1,10 +1,10 @@
 import type { ControlPlaneAnnotation } from '../../core/control-plane-annotation.ts';
 import { controlPlaneAnnotationKey } from '../../core/control-plane-annotation.ts';
-import { shortFingerprint } from '../../core/trust.ts';
 import type { GateReason, KubeletClient, ProbedIssuer, RolloverAuthorities } from './gate.ts';
 import type { ReportProblem } from './gates/report-problem.ts';
 import { reportProblem } from './gates/report-problem.ts';
 import { counted } from './gates/verdict.ts';
+import { sideOf } from './issued-by.ts';
 import type { LocalLeaf } from './local-control-plane.ts';
 import type { TrustFile } from './local-trust.ts';
 import type { ProbedServer } from './probes.ts';
@@ -142,9 +142,4 @@ export function kubeletAuthoritiesOf(
       },
     ];
   });
-}
-
-function sideOf(digits: string, { old, next }: RolloverAuthorities): 'old' | 'next' | 'other' {
-  if (next !== undefined && digits === shortFingerprint(next.fingerprint)) return 'next';
-  return digits === shortFingerprint(old.fingerprint) ? 'old' : 'other';
 }

@@ -14,6 +14,12 @@ export function issuerOf(leaf: X509Certificate, { old, next }: RolloverAuthoriti
   return isSignedBy(leaf, old) ? 'old' : 'other';
 }
 
+/** Which CA of a rollover has this short fingerprint. */
+export function sideOf(digits: string, { old, next }: RolloverAuthorities): IssuedBy {
+  if (next !== undefined && digits === shortFingerprint(next.fingerprint)) return 'next';
+  return digits === shortFingerprint(old.fingerprint) ? 'old' : 'other';
+}
+
 /** Whether a Node reports a certificate that this CA issued. */
 export function reportsLeafFrom(
   { report }: Pick<ClusterNode, 'report'>,

@@ -1,7 +1,7 @@
-import { shortFingerprint } from '../../../core/trust.ts';
 import { formatDuration, minute } from '../../../core/instant.ts';
 import type { TrustAnnotation } from '../../../core/trust-annotation.ts';
 import type { Gate, GateInput, GateReason, KubeletClient, ProbedIssuer } from '../gate.ts';
+import { sideOf } from '../issued-by.ts';
 import type { NodeCause } from './nodes.ts';
 import { reasonsOfNodes } from './nodes.ts';
 import { gateOf, judged } from './verdict.ts';
@@ -22,12 +22,12 @@ export function judgeReissued(input: GateInput): Gate {
 }
 
 function behindInLeaves({ leaf }: TrustAnnotation, input: GateInput): NodeCause[] {
-  const { old, next } = input.authorities;
   const leaves = Object.entries(leaf);
   if (leaves.length === 0) return [withoutLeaf];
   return leaves.flatMap(([name, issuer]): NodeCause[] => {
-    if (issuer === shortFingerprint(next.fingerprint)) return [];
-    const isOld = issuer === shortFingerprint(old.fingerprint);
+    const side = sideOf(issuer, input.authorities);
+    if (side === 'next') return [];
+    const isOld = side === 'old';
     const state = isOld ? stateOfOld(input) : 'waiting';
     const renewal = `on the node: nodecertd renew ${name}`;
     return [
