@@ -8,6 +8,7 @@ import { AgentError } from '../../core/errors.ts';
 import { parsePem } from '../../core/pem.ts';
 import { printable } from '../../core/printable.ts';
 import { parseCertificate } from '../../core/x509.ts';
+import { isSameKey } from '../../sys/public-key.ts';
 
 /** A certificate as OpenSSL, @peculiar/x509 and our own reader see it. */
 export interface ChainCertificate {
@@ -73,6 +74,29 @@ export function publicKeyOf({ openssl }: ChainCertificate): KeyObject | undefine
   } catch {
     return undefined;
   }
+}
+
+/** Compares CAs, because the old and the new CA of a rollover may have one name. */
+export function haveSameKey(a: ChainCertificate, b: ChainCertificate): boolean {
+  const [first, second] = [publicKeyOf(a), publicKeyOf(b)];
+  return first !== undefined && second !== undefined && isSameKey(first, second);
+}
+
+/** True if the list has exactly this certificate. */
+export function isIn(list: readonly ChainCertificate[], { der }: ChainCertificate): boolean {
+  return list.some((other) => isSameBytes(other.der, der));
+}
+
+interface InDer {
+  readonly der: Uint8Array;
+}
+
+/** True for the same certificates in the same order. */
+export function isSameList(found: readonly InDer[] | undefined, wanted: readonly InDer[]): boolean {
+  return (
+    found?.length === wanted.length &&
+    found.every(({ der }, at) => isSameBytes(der, wanted[at]?.der ?? new Uint8Array()))
+  );
 }
 
 /** `O=system:masters, CN=admin` */

@@ -1,5 +1,4 @@
 import { stat } from 'node:fs/promises';
-import { isSameBytes } from '../../core/der.ts';
 import { AgentError } from '../../core/errors.ts';
 import type { Instant } from '../../core/instant.ts';
 import { Secret } from '../../core/secret.ts';
@@ -9,7 +8,7 @@ import type { FileContent } from '../../store/file-content.ts';
 import type { Tree } from '../../sys/tree.ts';
 import type { AuthorityFile } from './authority.ts';
 import type { ChainCertificate } from './certificate-chain.ts';
-import { readCertificatesOf } from './certificate-chain.ts';
+import { isIn, readCertificatesOf } from './certificate-chain.ts';
 import type { KeyForm } from './key-file.ts';
 import { formOf } from './key-file.ts';
 import type { KubeadmCertificate, KubernetesDirectories } from '../layout.ts';
@@ -171,10 +170,6 @@ async function authorityFor(
     authority.pem,
     ...extra.map(({ openssl }) => Buffer.from(openssl.toString())),
   ]);
-}
-
-function isIn(list: readonly ChainCertificate[], { der }: ChainCertificate): boolean {
-  return list.some((other) => isSameBytes(other.der, der));
 }
 
 function withoutCertificate(path: string, entry: KubeadmCertificate): AgentError {

@@ -2,7 +2,7 @@ import { encodeCertificates } from '../../core/pem.ts';
 import { AgentError } from '../../core/errors.ts';
 import { keyFileOf } from '../../pki/layout.ts';
 import type { ChainCertificate } from '../../pki/renewal/certificate-chain.ts';
-import { isSameBytes } from '../../core/der.ts';
+import { isSameList } from '../../pki/renewal/certificate-chain.ts';
 import { readContent } from '../../store/file-content.ts';
 import { readKeyFile } from '../../pki/renewal/key-file.ts';
 import type { CaFile, RolloverCa, RolloverNode } from './node-files.ts';
@@ -92,19 +92,4 @@ export function requireKey(node: RolloverNode, side: Side): NonNullable<Rollover
         ? `Put the key at ${path}; apply does not support a CA whose key is elsewhere`
         : `Copy ${path} from the control-plane node that created the CA`,
   });
-}
-
-/** True for the same certificates in the same order. */
-export function isSameList(
-  found: readonly ChainCertificate[] | undefined,
-  wanted: readonly ChainCertificate[],
-): boolean {
-  return (
-    found?.length === wanted.length &&
-    found.every(({ der }, at) => isSameBytes(der, wanted[at]?.der ?? new Uint8Array()))
-  );
-}
-
-export function has(list: readonly ChainCertificate[], { der }: ChainCertificate): boolean {
-  return list.some((other) => isSameBytes(other.der, der));
 }

@@ -1,9 +1,8 @@
 import { kubeconfigAuthority } from '../../kube/kubeconfig-authority.ts';
 import { KubeconfigDocument } from '../../kube/kubeconfig-document.ts';
-import { readCertificatesOf } from '../../pki/renewal/certificate-chain.ts';
+import { haveSameKey, readCertificatesOf } from '../../pki/renewal/certificate-chain.ts';
 import { readContent } from '../../store/file-content.ts';
 import type { RolloverNode } from './node-files.ts';
-import { haveSameKey } from './node-files.ts';
 
 /**
  * The agent keeps the CAs of the kubelet. If its kubeconfig still lacks the new CA, this says what

@@ -7,10 +7,9 @@ import { findLocalNode } from '../../pki/inventory/local-inventory.ts';
 import type { KubernetesDirectories } from '../../pki/layout.ts';
 import { keyFileOf } from '../../pki/layout.ts';
 import type { ChainCertificate } from '../../pki/renewal/certificate-chain.ts';
-import { publicKeyOf, readCertificatesOf, subjectOf } from '../../pki/renewal/certificate-chain.ts';
+import { haveSameKey, readCertificatesOf, subjectOf } from '../../pki/renewal/certificate-chain.ts';
 import { readKeyFile } from '../../pki/renewal/key-file.ts';
 import { readContent } from '../../store/file-content.ts';
-import { isSameKey } from '../../sys/public-key.ts';
 import type { Tree } from '../../sys/tree.ts';
 import { isBridge } from './new-authority.ts';
 
@@ -108,12 +107,6 @@ function oldIn(
 ): ChainCertificate | undefined {
   const candidates = [...previous, ...signing, ...trusted, ...bundle];
   return candidates.find((candidate) => !haveSameKey(candidate, next));
-}
-
-/** CAs are compared by key, because the old and the new CA may have one name. */
-export function haveSameKey(a: ChainCertificate, b: ChainCertificate): boolean {
-  const [first, second] = [publicKeyOf(a), publicKeyOf(b)];
-  return first !== undefined && second !== undefined && isSameKey(first, second);
 }
 
 function unreadableNext({ certificates }: KubernetesDirectories): AgentError {

@@ -1,12 +1,10 @@
-import { isSameBytes } from '../../core/der.ts';
 import { describeError } from '../../core/errors.ts';
 import { formatHostPort } from '../../core/host-port.ts';
 import { second } from '../../core/instant.ts';
 import { servedChain } from '../../kube/server-certificate.ts';
 import { componentEndpoints } from '../../pki/components/component-endpoints.ts';
 import { podLogCommand } from '../../pki/renewal/component-start.ts';
-import type { ChainCertificate } from '../../pki/renewal/certificate-chain.ts';
-import { readCertificatesOf } from '../../pki/renewal/certificate-chain.ts';
+import { isSameList, readCertificatesOf } from '../../pki/renewal/certificate-chain.ts';
 import { readContent } from '../../store/file-content.ts';
 import { servedCertificate } from '../../sys/served-certificate.ts';
 import type { DialedServer } from '../cluster/served-leaf.ts';
@@ -40,29 +38,22 @@ export async function requireServed(
     const served = await servedBy(server, signal);
     const place = `kube-apiserver at ${formatHostPort(server)}`;
     if (typeof served === 'string') return `${place} does not answer: ${served}`;
-    return isSameChain(certificates, served) ? undefined : `${place} does not serve ${path}`;
+    return isSameList(served, certificates) ? undefined : `${place} does not serve ${path}`;
   };
   const log = podLogCommand('kube-apiserver');
   await waitUntilFine(context, signal, { code: 'SERVED_STALE', log, faultNow });
 }
 
-/** The certificates in DER, or why there are none. */
-async function servedBy(server: DialedServer, signal: AbortSignal): Promise<Uint8Array[] | string> {
+/** The served certificates, or why there are none. */
+async function servedBy(
+  server: DialedServer,
+  signal: AbortSignal,
+): Promise<{ readonly der: Uint8Array }[] | string> {
   try {
     const leaf = await servedCertificate({ ...server, signal, handshakeMs: 5 * second });
-    return servedChain(leaf).map(({ raw }) => raw);
+    return servedChain(leaf).map(({ raw }) => ({ der: raw }));
   } catch (error) {
     signal.throwIfAborted();
     return describeError(error);
   }
-}
-
-function isSameChain(
-  certificates: readonly ChainCertificate[],
-  served: readonly Uint8Array[],
-): boolean {
-  return (
-    certificates.length === served.length &&
-    certificates.every(({ der }, at) => isSameBytes(der, served[at] ?? new Uint8Array()))
-  );
 }

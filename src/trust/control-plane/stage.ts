@@ -1,12 +1,13 @@
 import { fileIn } from '../../pki/components/component-flags.ts';
 import { keyFileOf } from '../../pki/layout.ts';
+import { haveSameKey } from '../../pki/renewal/certificate-chain.ts';
 import type { GateReason } from '../cluster/gate.ts';
 import { applyCommand } from './apply-command.ts';
 import type { Side } from './ca-files.ts';
 import { hasKey } from './ca-files.ts';
 import { readLeaf } from './leaf.ts';
 import type { CaFile, RolloverNode } from './node-files.ts';
-import { caPath, haveSameKey } from './node-files.ts';
+import { caPath } from './node-files.ts';
 import type { Step } from './task.ts';
 
 /**

@@ -1,12 +1,12 @@
 import { encodeCertificates } from '../../core/pem.ts';
 import { fileIn } from '../../pki/components/component-flags.ts';
 import type { ChainCertificate } from '../../pki/renewal/certificate-chain.ts';
-import { readCertificatesOf } from '../../pki/renewal/certificate-chain.ts';
+import { haveSameKey, isIn, readCertificatesOf } from '../../pki/renewal/certificate-chain.ts';
 import { readContent } from '../../store/file-content.ts';
 import type { Side } from './ca-files.ts';
-import { certificatesOf, has, inWords } from './ca-files.ts';
+import { certificatesOf, inWords } from './ca-files.ts';
 import type { RolloverNode } from './node-files.ts';
-import { caPath, haveSameKey } from './node-files.ts';
+import { caPath } from './node-files.ts';
 import type { Replacement } from './replacement.ts';
 import { replacement } from './replacement.ts';
 
@@ -71,7 +71,8 @@ export function withTrust(
   const wanted = certificatesOf(node, sides);
   const others = present.filter((one) => !isOfRollover(one, node));
   const certificates = [...wanted, ...others];
-  const isDone = present.length === certificates.length && wanted.every((one) => has(present, one));
+  const isDone =
+    present.length === certificates.length && wanted.every((one) => isIn(present, one));
   return { certificates, isDone };
 }
 

@@ -6,10 +6,10 @@ import { isAmbiguous } from '../../../core/trust-bundle.ts';
 import { readAuthority } from '../../../kube/authorities.ts';
 import { keyFileOf } from '../../../pki/layout.ts';
 import type { ChainCertificate } from '../../../pki/renewal/certificate-chain.ts';
+import { haveSameKey } from '../../../pki/renewal/certificate-chain.ts';
 import { kindOf, kindOfAlgorithm } from '../../../pki/renewal/key-file.ts';
 import { nextName } from '../../cluster/authority-name.ts';
 import type { AuthorityPair, AuthorityRequest } from '../new-authority.ts';
-import { haveSameKey } from '../node-files.ts';
 import { readPair, requireUsable, sameSubject } from '../next-authority.ts';
 
 /** What an administrator chooses for the new CA. */

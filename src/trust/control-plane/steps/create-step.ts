@@ -5,6 +5,7 @@ import { formatInstant } from '../../../core/instant.ts';
 import type { TrustAuthority } from '../../../core/trust.ts';
 import { authorityName, shortFingerprint } from '../../../core/trust.ts';
 import { readAuthority } from '../../../kube/authorities.ts';
+import { haveSameKey } from '../../../pki/renewal/certificate-chain.ts';
 import { readAuthorityFile } from '../../../pki/renewal/renewal-plan.ts';
 import { exists } from '../../../sys/exists.ts';
 import { unlessMissing } from '../../../sys/file-error.ts';
@@ -22,7 +23,6 @@ import {
   usersOf,
   withOwn,
 } from '../new-authority-report.ts';
-import { haveSameKey } from '../node-files.ts';
 import { nextPaths, readPair } from '../next-authority.ts';
 import { otherRollovers } from '../permission.ts';
 import type { StepPlan, StepRequest } from '../step-plan.ts';

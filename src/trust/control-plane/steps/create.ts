@@ -5,7 +5,11 @@ import { encodeCertificates } from '../../../core/pem.ts';
 import type { KubernetesDirectories } from '../../../pki/layout.ts';
 import type { AuthorityFile } from '../../../pki/renewal/authority.ts';
 import type { ChainCertificate } from '../../../pki/renewal/certificate-chain.ts';
-import { readCertificates, subjectOf } from '../../../pki/renewal/certificate-chain.ts';
+import {
+  haveSameKey,
+  readCertificates,
+  subjectOf,
+} from '../../../pki/renewal/certificate-chain.ts';
 import { describeKind, exportKey, readKeyFile } from '../../../pki/renewal/key-file.ts';
 import { changeOf, plannedFile } from '../../../pki/renewal/planned-file.ts';
 import { readAuthorityFile } from '../../../pki/renewal/renewal-plan.ts';
@@ -16,7 +20,6 @@ import type { Tree } from '../../../sys/tree.ts';
 import type { AuthorityPair } from '../new-authority.ts';
 import { bridgeObstacle, createAuthority, createBridge, isBridge } from '../new-authority.ts';
 import { nextPaths, readPair } from '../next-authority.ts';
-import { haveSameKey } from '../node-files.ts';
 import type { FileTask, NewFiles } from '../task.ts';
 import type { ChosenAuthority, NewAuthorityOptions } from './chosen-authority.ts';
 import { chooseAuthority } from './chosen-authority.ts';
