@@ -4,9 +4,8 @@ import { keyFileOf } from '../../pki/layout.ts';
 import type { ChainCertificate } from '../../pki/renewal/certificate-chain.ts';
 import { isSameList } from '../../pki/renewal/certificate-chain.ts';
 import { readContent } from '../../store/file-content.ts';
-import { readKeyFile } from '../../pki/renewal/key-file.ts';
 import type { CaFile, RolloverCa, RolloverNode } from './node-files.ts';
-import { caPath } from './node-files.ts';
+import { caPath, keyAt } from './node-files.ts';
 import type { Replacement } from './replacement.ts';
 import { replacement } from './replacement.ts';
 
@@ -66,9 +65,7 @@ export async function hasKey(
   path: string,
   side: Side,
 ): Promise<boolean> {
-  const { physical } = await tree.locate(path);
-  // A corrupt file gets the key again.
-  const key = await readKeyFile(physical).catch(() => undefined);
+  const key = await keyAt(tree, path);
   return key !== undefined && node[side].certificate.openssl.checkPrivateKey(key);
 }
 

@@ -8,7 +8,6 @@ import type { ChainCertificate } from '../../pki/renewal/certificate-chain.ts';
 import { isIssuedBy, isSameList } from '../../pki/renewal/certificate-chain.ts';
 import type { ExistingCertificate, Target } from '../../pki/renewal/existing-certificate.ts';
 import { readExisting } from '../../pki/renewal/existing-certificate.ts';
-import { readKeyFile } from '../../pki/renewal/key-file.ts';
 import { validityOf } from '../../pki/renewal/lifetime.ts';
 import { changeOf, plannedFile } from '../../pki/renewal/planned-file.ts';
 import { createRenewal } from '../../pki/renewal/renew-item.ts';
@@ -16,7 +15,7 @@ import { newKeyKind } from '../../pki/renewal/renewal-item.ts';
 import type { NewChange } from '../../store/run-folder.ts';
 import { requireKey } from './ca-files.ts';
 import type { RolloverNode } from './node-files.ts';
-import { caPath } from './node-files.ts';
+import { caPath, keyAt } from './node-files.ts';
 import type { Replacement } from './replacement.ts';
 
 /** The certificates that the kubernetes CA issues to kube-apiserver. */
@@ -66,8 +65,7 @@ async function hasOwnKey(
   { target, leaf }: ExistingCertificate,
 ): Promise<boolean> {
   if (target.kind === 'kubeconfig') return true;
-  const { physical } = await tree.locate(target.key.path);
-  const key = await readKeyFile(physical).catch(() => undefined);
+  const key = await keyAt(tree, target.key.path);
   return key !== undefined && leaf.openssl.checkPrivateKey(key);
 }
 

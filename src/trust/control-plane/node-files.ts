@@ -157,8 +157,7 @@ async function readKeys({ tree, directories }: NodePlaces): Promise<FoundKey[]> 
   const read = await Promise.all(
     order.map(async (file): Promise<FoundKey[]> => {
       const path = keyFileOf(join(directories.certificates, caFiles[file]));
-      const { physical } = await tree.locate(path);
-      const object = await readKeyFile(physical).catch(() => undefined);
+      const object = await keyAt(tree, path);
       return object === undefined ? [] : [{ path, object }];
     }),
   );
@@ -168,6 +167,24 @@ async function readKeys({ tree, directories }: NodePlaces): Promise<FoundKey[]> 
 function withKey(certificate: ChainCertificate, keys: readonly FoundKey[]): RolloverCa {
   const key = keys.find(({ object }) => certificate.openssl.checkPrivateKey(object));
   return { certificate, ...(key && { key }) };
+}
+
+/**
+ * The certificates of a file. Undefined if it does not exist.
+ * @throws AgentError PAIR_MALFORMED, CERT_MALFORMED, STORE_*
+ */
+export async function certificatesAt(
+  tree: Tree,
+  path: string,
+): Promise<ChainCertificate[] | undefined> {
+  const content = await readContent((await tree.locate(path)).physical);
+  return content && readCertificatesOf(path, content.bytes);
+}
+
+/** Undefined if the file does not exist or has no usable key; a step then writes it again. */
+export async function keyAt(tree: Tree, path: string): Promise<KeyObject | undefined> {
+  const { physical } = await tree.locate(path);
+  return readKeyFile(physical).catch(() => undefined);
 }
 
 /** The path of a CA file on the node. */

@@ -4,13 +4,13 @@ import { second } from '../../core/instant.ts';
 import { servedChain } from '../../kube/server-certificate.ts';
 import { componentEndpoints } from '../../pki/components/component-endpoints.ts';
 import { podLogCommand } from '../../pki/renewal/component-start.ts';
-import { isSameList, readCertificatesOf } from '../../pki/renewal/certificate-chain.ts';
-import { readContent } from '../../store/file-content.ts';
+import { isSameList } from '../../pki/renewal/certificate-chain.ts';
 import { servedCertificate } from '../../sys/served-certificate.ts';
 import type { DialedServer } from '../cluster/served-leaf.ts';
 import type { CheckContext } from './check.ts';
 import { waitUntilFine } from './check.ts';
 import type { RolloverNode } from './node-files.ts';
+import { certificatesAt } from './node-files.ts';
 
 /** Undefined if kube-apiserver does not run on this node, or its address is unknown. */
 export function apiServerOf({
@@ -31,9 +31,7 @@ export async function requireServed(
 ): Promise<void> {
   const server = apiServerOf(context.node);
   if (server === undefined) return;
-  const { physical } = await context.node.tree.locate(path);
-  const pem = (await readContent(physical))?.bytes ?? new Uint8Array();
-  const certificates = await readCertificatesOf(path, pem);
+  const certificates = (await certificatesAt(context.node.tree, path)) ?? [];
   const faultNow = async (): Promise<string | undefined> => {
     const served = await servedBy(server, signal);
     const place = `kube-apiserver at ${formatHostPort(server)}`;

@@ -1,10 +1,8 @@
 import { AgentError } from '../../core/errors.ts';
 import { keyFileOf } from '../../pki/layout.ts';
-import { readCertificatesOf } from '../../pki/renewal/certificate-chain.ts';
 import { readKeyFile } from '../../pki/renewal/key-file.ts';
-import { readContent } from '../../store/file-content.ts';
 import type { CaFile, RolloverNode } from './node-files.ts';
-import { caPath } from './node-files.ts';
+import { caPath, certificatesAt } from './node-files.ts';
 
 /**
  * The pair with which kube-controller-manager signs: exactly one certificate, and its key. A process
@@ -13,10 +11,8 @@ import { caPath } from './node-files.ts';
  */
 export async function requireSigningPair(node: RolloverNode, file: CaFile): Promise<void> {
   const path = caPath(node, file);
-  const certificate = await node.tree.locate(path);
   const key = await node.tree.locate(keyFileOf(path));
-  const content = await readContent(certificate.physical);
-  const found = await readCertificatesOf(path, content?.bytes ?? new Uint8Array());
+  const found = (await certificatesAt(node.tree, path)) ?? [];
   const [only] = found;
   const object = await readKeyFile(key.physical);
   const matches = object !== undefined && only?.openssl.checkPrivateKey(object) === true;

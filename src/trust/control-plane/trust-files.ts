@@ -1,12 +1,11 @@
 import { encodeCertificates } from '../../core/pem.ts';
 import { fileIn } from '../../pki/components/component-flags.ts';
 import type { ChainCertificate } from '../../pki/renewal/certificate-chain.ts';
-import { haveSameKey, isIn, readCertificatesOf } from '../../pki/renewal/certificate-chain.ts';
-import { readContent } from '../../store/file-content.ts';
+import { haveSameKey, isIn } from '../../pki/renewal/certificate-chain.ts';
 import type { Side } from './ca-files.ts';
 import { certificatesOf, inWords } from './ca-files.ts';
 import type { RolloverNode } from './node-files.ts';
-import { caPath } from './node-files.ts';
+import { caPath, certificatesAt } from './node-files.ts';
 import type { Replacement } from './replacement.ts';
 import { replacement } from './replacement.ts';
 
@@ -43,12 +42,9 @@ async function trustFile(
   path: string,
   sides: readonly Side[],
 ): Promise<Replacement[]> {
-  const { physical } = await node.tree.locate(path);
-  const content = await readContent(physical);
-  if (content === undefined) return [];
-  const present = await readCertificatesOf(path, content.bytes);
+  const present = await certificatesAt(node.tree, path);
   // Such a file may have a CA that is not part of the rollover, such as one for kubelets.
-  if (!present.some((one) => isOfRollover(one, node))) return [];
+  if (present === undefined || !present.some((one) => isOfRollover(one, node))) return [];
   const trust = withTrust(present, node, sides);
   return [
     replacement({
