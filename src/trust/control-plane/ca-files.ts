@@ -4,21 +4,21 @@ import { keyFileOf } from '../../pki/layout.ts';
 import type { ChainCertificate } from '../../pki/renewal/certificate-chain.ts';
 import { isSameList } from '../../pki/renewal/certificate-chain.ts';
 import { readContent } from '../../store/file-content.ts';
+import type { RolloverSide } from '../cluster/gate.ts';
+import { sideNames } from '../cluster/gates/verdict.ts';
 import type { CaFile, RolloverCa, RolloverNode } from './node-files.ts';
 import { caPath, keyAt } from './node-files.ts';
 import type { Replacement } from './replacement.ts';
 import { replacement } from './replacement.ts';
 
-export type Side = 'old' | 'next';
-
 /** `the new CA, then the old CA` */
-export function inWords(sides: readonly Side[]): string {
-  return sides.map((side) => (side === 'old' ? 'the old CA' : 'the new CA')).join(', then ');
+export function inWords(sides: readonly RolloverSide[]): string {
+  return sides.map((side) => sideNames[side]).join(', then ');
 }
 
 export function certificatesOf(
-  node: Pick<RolloverNode, Side>,
-  sides: readonly Side[],
+  node: Pick<RolloverNode, RolloverSide>,
+  sides: readonly RolloverSide[],
 ): ChainCertificate[] {
   return sides.map((side) => node[side].certificate);
 }
@@ -27,7 +27,7 @@ export function certificatesOf(
 export function caReplacement(
   node: RolloverNode,
   file: CaFile,
-  sides: readonly Side[],
+  sides: readonly RolloverSide[],
 ): Replacement {
   const wanted = certificatesOf(node, sides);
   return replacement({
@@ -44,7 +44,7 @@ export function caReplacement(
 export async function keyReplacement(
   node: RolloverNode,
   file: CaFile,
-  side: Side,
+  side: RolloverSide,
 ): Promise<Replacement> {
   const { tree } = node;
   const path = keyFileOf(caPath(node, file));
@@ -52,7 +52,7 @@ export async function keyReplacement(
   return replacement({
     tree,
     path,
-    content: side === 'old' ? 'the key of the old CA' : 'the key of the new CA',
+    content: `the key of ${sideNames[side]}`,
     mode: '0600',
     isDone: await hasKey(node, path, side),
     bytes: async () => copyOf((await tree.locate(source.path)).physical),
@@ -63,7 +63,7 @@ export async function keyReplacement(
 export async function hasKey(
   { tree, ...node }: RolloverNode,
   path: string,
-  side: Side,
+  side: RolloverSide,
 ): Promise<boolean> {
   const key = await keyAt(tree, path);
   return key !== undefined && node[side].certificate.openssl.checkPrivateKey(key);
@@ -78,12 +78,11 @@ async function copyOf(path: string): Promise<Uint8Array<ArrayBuffer>> {
 }
 
 /** @throws AgentError CA_EXTERNAL */
-export function requireKey(node: RolloverNode, side: Side): NonNullable<RolloverCa['key']> {
+export function requireKey(node: RolloverNode, side: RolloverSide): NonNullable<RolloverCa['key']> {
   const { key } = node[side];
   if (key !== undefined) return key;
   const path = keyFileOf(caPath(node, side === 'old' ? 'trusted' : 'next'));
-  const name = side === 'old' ? 'old' : 'new';
-  throw new AgentError('CA_EXTERNAL', `no file of this node has the key of the ${name} CA`, {
+  throw new AgentError('CA_EXTERNAL', `no file of this node has the key of ${sideNames[side]}`, {
     remedy:
       side === 'old'
         ? `Put the key at ${path}; apply does not support a CA whose key is elsewhere`

@@ -3,20 +3,21 @@ import type { TrustAuthority } from '../../core/trust.ts';
 import { readAuthority } from '../../kube/authorities.ts';
 import { kubeletEndpoint } from '../../pki/components/component-endpoints.ts';
 import { podLogCommand } from '../../pki/renewal/component-start.ts';
+import type { RolloverSide } from '../cluster/gate.ts';
+import { sideNames } from '../cluster/gates/verdict.ts';
 import type { SigningAuthority } from '../cluster/probe-certificate.ts';
 import { mintProbe } from '../cluster/probe-certificate.ts';
 import type { ProbeResult } from '../cluster/probes.ts';
 import { probeServers } from '../cluster/probes.ts';
 import type { DialedServer } from '../cluster/served-leaf.ts';
 import { apiServerOf } from './served-chain.ts';
-import type { Side } from './ca-files.ts';
 import type { CheckContext } from './check.ts';
 import { waitUntilFine } from './check.ts';
 import { probeKubelet } from './kubelet-probe.ts';
 import type { RolloverNode } from './node-files.ts';
 import { caPath } from './node-files.ts';
 
-const sides = ['old', 'next'] as const satisfies readonly Side[];
+const sides = ['old', 'next'] as const satisfies readonly RolloverSide[];
 
 /**
  * Waits until kube-apiserver of this node authenticates clients by exactly these CAs, and the kubelet
@@ -25,7 +26,7 @@ const sides = ['old', 'next'] as const satisfies readonly Side[];
  */
 export async function requireClientTrust(
   context: CheckContext,
-  wanted: readonly Side[],
+  wanted: readonly RolloverSide[],
   signal: AbortSignal,
 ): Promise<void> {
   const code = 'CERT_UNTRUSTED';
@@ -71,7 +72,7 @@ async function probeApiServer(
   { node, clock, version }: CheckContext,
   server: DialedServer,
   signal: AbortSignal,
-): Promise<Record<Side, ProbeResult>> {
+): Promise<Record<RolloverSide, ProbeResult>> {
   const [old, next] = [signingAuthority(node, 'old'), signingAuthority(node, 'next')];
   const [probe] = await probeServers([{ ...server, name: 'kube-apiserver' }], {
     cluster: { server: '', ignoresProxyVariables: true, insecureSkipTlsVerify: false },
@@ -87,7 +88,7 @@ async function probeApiServer(
 
 async function probeKubeletBy(
   { node, clock }: CheckContext,
-  { kubelet, side }: { readonly kubelet: DialedServer; readonly side: Side },
+  { kubelet, side }: { readonly kubelet: DialedServer; readonly side: RolloverSide },
   signal: AbortSignal,
 ): Promise<ProbeResult> {
   const authority = signingAuthority(node, side);
@@ -102,10 +103,10 @@ async function probeKubeletBy(
 
 function faultOf(
   place: string,
-  side: Side,
-  { wanted, ...result }: ProbeResult & { readonly wanted: readonly Side[] },
+  side: RolloverSide,
+  { wanted, ...result }: ProbeResult & { readonly wanted: readonly RolloverSide[] },
 ): string | undefined {
-  const client = `a client certificate from the ${side === 'old' ? 'old' : 'new'} CA`;
+  const client = `a client certificate from ${sideNames[side]}`;
   const isWanted = wanted.includes(side);
   switch (result.kind) {
     case 'no-key':
@@ -121,11 +122,11 @@ function faultOf(
   }
 }
 
-function authorityOf(node: RolloverNode, side: Side): TrustAuthority {
+function authorityOf(node: RolloverNode, side: RolloverSide): TrustAuthority {
   return readAuthority(node[side].certificate.der);
 }
 
-function signingAuthority(node: RolloverNode, side: Side): SigningAuthority | undefined {
+function signingAuthority(node: RolloverNode, side: RolloverSide): SigningAuthority | undefined {
   const { key } = node[side];
   return key && { authority: authorityOf(node, side), key: key.object };
 }

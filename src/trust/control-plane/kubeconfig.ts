@@ -9,7 +9,7 @@ import { readCertificatesOf } from '../../pki/renewal/certificate-chain.ts';
 import { textOf } from '../../pki/renewal/existing-certificate.ts';
 import { changeOf, plannedFile } from '../../pki/renewal/planned-file.ts';
 import type { NewChange } from '../../store/run-folder.ts';
-import type { Side } from './ca-files.ts';
+import type { RolloverSide } from '../cluster/gate.ts';
 import { entryOf, filesOf, readLeaf, renewedByNext } from './leaf.ts';
 import type { RolloverNode } from './node-files.ts';
 import { caPath } from './node-files.ts';
@@ -25,7 +25,7 @@ export type KubeconfigName =
 
 export interface KubeconfigWish {
   /** The CAs of its cluster. */
-  readonly trusted: readonly Side[];
+  readonly trusted: readonly RolloverSide[];
   /** The new CA has to have issued its client certificate. */
   readonly byNext: boolean;
   readonly now: Instant;

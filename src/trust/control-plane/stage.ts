@@ -1,9 +1,9 @@
 import { fileIn } from '../../pki/components/component-flags.ts';
 import { keyFileOf } from '../../pki/layout.ts';
 import { haveSameKey } from '../../pki/renewal/certificate-chain.ts';
-import type { GateReason } from '../cluster/gate.ts';
+import type { GateReason, RolloverSide } from '../cluster/gate.ts';
+import { sideNames } from '../cluster/gates/verdict.ts';
 import { applyCommand } from './apply-command.ts';
-import type { Side } from './ca-files.ts';
 import { hasKey } from './ca-files.ts';
 import { readLeaf } from './leaf.ts';
 import type { CaFile, RolloverNode } from './node-files.ts';
@@ -28,7 +28,7 @@ export async function latestStep(node: RolloverNode): Promise<Step> {
 
 const pairs = ['apiserver', 'apiserver-kubelet-client'] as const;
 
-function has({ found, ...node }: RolloverNode, file: CaFile, side: Side): boolean {
+function has({ found, ...node }: RolloverNode, file: CaFile, side: RolloverSide): boolean {
   return (found[file] ?? []).some((one) => haveSameKey(one, node[side].certificate));
 }
 
@@ -66,11 +66,10 @@ async function keyHarm(node: RolloverNode): Promise<string[]> {
 
 /** A file from a backup lacks the CA by which clients have certificates already. */
 function trustHarm(node: RolloverNode, latest: Step): string[] {
-  const sides = { old: 'old', next: 'new' } as const;
-  const missing = (['old', 'next'] as const).filter((side) => !has(node, 'trusted', side));
   if (latest !== 'switch') return [];
+  const missing = (['old', 'next'] as const).filter((side) => !has(node, 'trusted', side));
   return missing.map(
     (side) =>
-      `${caPath(node, 'trusted')} lacks the ${sides[side]} CA, so clients with a certificate from it are rejected`,
+      `${caPath(node, 'trusted')} lacks ${sideNames[side]}, so clients with a certificate from it are rejected`,
   );
 }

@@ -2,7 +2,7 @@ import { encodeCertificates } from '../../core/pem.ts';
 import { fileIn } from '../../pki/components/component-flags.ts';
 import type { ChainCertificate } from '../../pki/renewal/certificate-chain.ts';
 import { haveSameKey, isIn } from '../../pki/renewal/certificate-chain.ts';
-import type { Side } from './ca-files.ts';
+import type { RolloverSide } from '../cluster/gate.ts';
 import { certificatesOf, inWords } from './ca-files.ts';
 import type { RolloverNode } from './node-files.ts';
 import { caPath, certificatesAt } from './node-files.ts';
@@ -20,7 +20,7 @@ const trustFlags = [
 /** Trust flags usually name `ca.crt`. Another file with one of the two CAs gets the same CAs. */
 export async function otherTrustFiles(
   node: RolloverNode,
-  sides: readonly Side[],
+  sides: readonly RolloverSide[],
 ): Promise<Replacement[]> {
   const { tree, components } = node;
   const own = (await tree.locate(caPath(node, 'trusted'))).path;
@@ -40,7 +40,7 @@ export async function otherTrustFiles(
 async function trustFile(
   node: RolloverNode,
   path: string,
-  sides: readonly Side[],
+  sides: readonly RolloverSide[],
 ): Promise<Replacement[]> {
   const present = await certificatesAt(node.tree, path);
   // Such a file may have a CA that is not part of the rollover, such as one for kubelets.
@@ -61,8 +61,8 @@ async function trustFile(
 /** These CAs, and after them the CAs that are not part of the rollover, such as that of a load balancer. */
 export function withTrust(
   present: readonly ChainCertificate[],
-  node: Pick<RolloverNode, Side>,
-  sides: readonly Side[],
+  node: Pick<RolloverNode, RolloverSide>,
+  sides: readonly RolloverSide[],
 ): { readonly certificates: readonly ChainCertificate[]; readonly isDone: boolean } {
   const wanted = certificatesOf(node, sides);
   const others = present.filter((one) => !isOfRollover(one, node));
@@ -72,6 +72,6 @@ export function withTrust(
   return { certificates, isDone };
 }
 
-function isOfRollover(one: ChainCertificate, { old, next }: Pick<RolloverNode, Side>): boolean {
+function isOfRollover(one: ChainCertificate, { old, next }: Pick<RolloverNode, RolloverSide>): boolean {
   return haveSameKey(one, old.certificate) || haveSameKey(one, next.certificate);
 }
