@@ -17,6 +17,11 @@ import { annotateNode } from '../../src/kube/node-annotation.ts';
 import { KubeClient } from '../../src/kube/rest-client.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import type { Gate } from '../../src/trust/cluster/gate.ts';
+import type { ControlPlaneNode } from '../../src/trust/control-plane/control-plane-nodes.ts';
+import {
+  readControlPlaneNodes,
+  withOwn,
+} from '../../src/trust/control-plane/control-plane-nodes.ts';
 import { readMirrorPods } from '../../src/trust/control-plane/mirror-pods.ts';
 import { earlyLeader, nodesBehind } from '../../src/trust/control-plane/node-order.ts';
 import type { StepQuestion } from '../../src/trust/control-plane/permission.ts';
@@ -80,11 +85,16 @@ async function report(changes: Partial<ControlPlaneAnnotation>): Promise<void> {
   await annotateNode(client, { name: 'cp2', key: controlPlaneAnnotationKey, value }, signal);
 }
 
+async function othersOf(nodeName: string): Promise<ControlPlaneNode[]> {
+  const nodes = await readControlPlaneNodes(client, signal);
+  return nodes.filter(({ name }) => name !== nodeName);
+}
+
 describe('nodesBehind()', { skip }, () => {
   it('names the other nodes whose kube-controller-manager lacks the flags', async () => {
     const behind = async (step: 'trust' | 'finish', nodeName: string): Promise<string[]> =>
       nodesBehind(step, {
-        others: ['cp1', 'cp2'].filter((name) => name !== nodeName),
+        others: await othersOf(nodeName),
         pods: await readMirrorPods(client, signal),
         flags,
       });
@@ -101,7 +111,7 @@ describe('earlyLeader()', { skip }, () => {
   it('names the nodes that come before the leader, and none after they are done', async () => {
     const note = async (nodeName: string): Promise<string | undefined> =>
       earlyLeader('trust', {
-        others: ['cp1', 'cp2'].filter((name) => name !== nodeName),
+        others: await othersOf(nodeName),
         pods: await readMirrorPods(client, signal),
         isLeader: nodeName === 'cp2',
         flags,
@@ -122,12 +132,13 @@ describe('obstaclesTo()', { skip }, () => {
   ];
 
   async function obstacles(changes: Partial<StepQuestion> = {}): Promise<string[]> {
+    const machine = { hostName: 'cp1', addresses: new Set(['127.0.0.1']) };
     const found = await obstaclesTo({
       step: 'trust',
       client,
       directories: { kubernetes: folder, certificates: join(folder, 'pki') },
-      hostName: 'cp1',
-      addresses: new Set(['127.0.0.1']),
+      ...machine,
+      others: withOwn(await readControlPlaneNodes(client, signal), machine).others,
       components: [],
       gates,
       isRepair: false,

@@ -58,6 +58,25 @@ export async function readControlPlaneNodes(
   return (await client.request(request, nodesSchema)).items;
 }
 
+/** The control-plane Nodes, and the one of this machine. */
+export interface ControlPlaneNodes {
+  /** Absent on a machine without a Node. */
+  readonly own?: ControlPlaneNode;
+  readonly others: readonly ControlPlaneNode[];
+}
+
+/** The kubelet may give the Node another name than the host has, so an address finds it too. */
+export function withOwn(
+  nodes: readonly ControlPlaneNode[],
+  machine: { readonly hostName: string; readonly addresses: ReadonlySet<string> },
+): ControlPlaneNodes {
+  const isNamed = ({ name }: ControlPlaneNode): boolean => name === machine.hostName;
+  const isOwn = (node: ControlPlaneNode): boolean =>
+    isNamed(node) || node.addresses.some((address) => machine.addresses.has(address));
+  const own = nodes.find(isNamed) ?? nodes.find(isOwn);
+  return { ...(own && { own }), others: nodes.filter((node) => !isOwn(node)) };
+}
+
 function reportIn(annotation: string | undefined): Pick<ControlPlaneNode, 'report'> {
   const report = annotation === undefined ? undefined : parseControlPlaneAnnotation(annotation);
   return report === undefined ? {} : { report };

@@ -13,29 +13,12 @@ import { readControlPlaneTrust } from '../cluster/control-plane-trust.ts';
 import type { GateReason } from '../cluster/gate.ts';
 import type { ClusterNode, ClusterState } from '../cluster/state.ts';
 import { applyCommand } from './apply-command.ts';
-import type { ControlPlaneNode } from './control-plane-nodes.ts';
+import type { ControlPlaneNode, ControlPlaneNodes } from './control-plane-nodes.ts';
 import type { StepRequest } from './step-plan.ts';
 import type { ClusterTask } from './task.ts';
 
-/** The control-plane Nodes, and the one of this machine, by its name or by an address. */
-export interface ControlPlaneNodes {
-  /** Absent on a machine without a Node. */
-  readonly own?: ControlPlaneNode;
-  readonly others: readonly ControlPlaneNode[];
-}
-
-export function withOwn(
-  nodes: readonly ControlPlaneNode[],
-  { hostName, addresses }: Pick<StepRequest, 'hostName' | 'addresses'>,
-): ControlPlaneNodes {
-  const own =
-    nodes.find(({ name }) => name === hostName) ??
-    nodes.find((node) => node.addresses.some((address) => addresses.has(address)));
-  return { ...(own && { own }), others: nodes.filter((node) => node !== own) };
-}
-
 /** The CAs of this node. */
-interface KnownAuthorities {
+export interface KnownAuthorities {
   readonly signing: TrustAuthority;
   /** Absent if this node has no new CA yet. */
   readonly next?: TrustAuthority;
@@ -82,7 +65,6 @@ const copyOrComplete =
 /**
  * Reports the files of this node on its Node now, so that the same step on another node does not
  * create a second CA. The agent reports them only every ten minutes, and only with trust.enabled.
- * @param next the new CA, if this node has one before the step
  */
 export function reportTask(
   own: ControlPlaneNode | undefined,

@@ -1,11 +1,12 @@
 import { flagValue } from '../../pki/components/component-flags.ts';
 import type { ManagerFlags } from './cluster-tasks.ts';
+import type { ControlPlaneNode } from './control-plane-nodes.ts';
 import type { MirrorPod } from './mirror-pods.ts';
 import type { Step } from './task.ts';
 
 export interface ControlPlane {
   /** The control-plane Nodes without the Node of this machine. */
-  readonly others: readonly string[];
+  readonly others: readonly ControlPlaneNode[];
   readonly pods: readonly MirrorPod[];
   /** kube-controller-manager on this machine is the leader. */
   readonly isLeader: boolean;
@@ -20,7 +21,8 @@ export function nodesBehind(
 ): string[] {
   const hasFlags = (node: string): boolean =>
     pods.some((pod) => pod.node === node && isManager(pod) && has(pod, flags));
-  return others.filter((node) => hasFlags(node) !== (step === 'trust'));
+  const names = others.map(({ name }) => name);
+  return names.filter((name) => hasFlags(name) !== (step === 'trust'));
 }
 
 function isManager({ component }: MirrorPod): boolean {

@@ -8,7 +8,6 @@ import { authorityFile } from '../../pki/layout.ts';
 import type { Gate, GateReason } from '../cluster/gate.ts';
 import { gateNames, gatesBefore } from '../cluster/gate.ts';
 import type { ControlPlaneNode } from './control-plane-nodes.ts';
-import { readControlPlaneNodes } from './control-plane-nodes.ts';
 import type { HealthQuestion } from './health.ts';
 import { healthProblems } from './health.ts';
 import type { Step } from './task.ts';
@@ -17,6 +16,8 @@ export interface StepQuestion extends HealthQuestion {
   readonly step: Step;
   /** The new CA of this node; absent before the step `create`. */
   readonly next?: TrustAuthority;
+  /** The control-plane Nodes without the Node of this machine. */
+  readonly others: readonly ControlPlaneNode[];
   /** Every gate; none before the step `switch`. */
   readonly gates: readonly Gate[];
   /** Called with what the step waits for. */
@@ -34,11 +35,10 @@ const interval = 5 * second;
  */
 export async function obstaclesTo(question: StepQuestion): Promise<GateReason[]> {
   const { clock, signal, onWait } = question;
-  const nodes = await readControlPlaneNodes(question.client, signal);
   const lasting = [
     ...closedGates(question),
     ...otherRollovers(question),
-    ...reportedObstacles(nodes, question),
+    ...reportedObstacles(question),
   ];
   const start = clock.elapsed();
   for (;;) {
@@ -70,15 +70,11 @@ const otherAuthorities = ['etcd-ca', 'front-proxy-ca'] as const satisfies Author
 const longestReportAge = 25 * hour;
 
 /** What the other nodes report about their files. */
-function reportedObstacles(
-  nodes: readonly ControlPlaneNode[],
-  { clock, hostName, addresses, next }: StepQuestion,
-): GateReason[] {
+function reportedObstacles({ others, clock, next }: StepQuestion): GateReason[] {
   const now = clock.now();
   const own = next && shortFingerprint(next.fingerprint);
-  return nodes.flatMap(({ name, report, ...node }) => {
-    const isOwn = name === hostName || node.addresses.some((address) => addresses.has(address));
-    if (isOwn || report === undefined || now - report.reportedAt > longestReportAge) return [];
+  return others.flatMap(({ name, report }) => {
+    if (report === undefined || now - report.reportedAt > longestReportAge) return [];
     return [
       ...otherCounts(report).flatMap(([file, count]) =>
         otherRollover(`${file} of the node ${name}`, count),

@@ -72,6 +72,9 @@ export function withTrust(
   return { certificates, isDone };
 }
 
-function isOfRollover(one: ChainCertificate, { old, next }: Pick<RolloverNode, RolloverSide>): boolean {
+function isOfRollover(
+  one: ChainCertificate,
+  { old, next }: Pick<RolloverNode, RolloverSide>,
+): boolean {
   return haveSameKey(one, old.certificate) || haveSameKey(one, next.certificate);
 }

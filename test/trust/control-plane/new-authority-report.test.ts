@@ -7,7 +7,6 @@ import type { ControlPlaneNode } from '../../../src/trust/control-plane/control-
 import {
   otherNewAuthorities,
   usersOf,
-  withOwn,
 } from '../../../src/trust/control-plane/new-authority-report.ts';
 import {
   authority,
@@ -102,20 +101,4 @@ describe('usersOf()', () => {
       ['the cluster publishes the new CA'],
     );
   });
-});
-
-describe('withOwn()', () => {
-  const nodes = [controlPlane('cp1'), controlPlane('cp2')];
-  const cases = [
-    ['its name', 'cp2', [], 'cp2'],
-    ['an address', 'cp2.example.com', ['10.0.0.2'], 'cp2'],
-    ['nothing', 'elsewhere', ['192.0.2.1'], undefined],
-  ] as const;
-  for (const [by, hostName, addresses, expected] of cases) {
-    it(`finds the Node of this machine by ${by}`, () => {
-      const { own, others } = withOwn(nodes, { hostName, addresses: new Set(addresses) });
-      assert.equal(own?.name, expected);
-      assert.equal(others.length, expected === undefined ? 2 : 1);
-    });
-  }
 });

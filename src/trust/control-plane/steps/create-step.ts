@@ -13,16 +13,11 @@ import type { GateReason } from '../../cluster/gate.ts';
 import { copyCommands } from '../../cluster/plan-commands.ts';
 import { readClusterState } from '../../cluster/read/cluster.ts';
 import type { ClusterState } from '../../cluster/state.ts';
-import { readControlPlaneNodes } from '../control-plane-nodes.ts';
+import type { ControlPlaneNodes } from '../control-plane-nodes.ts';
+import { readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
 import type { AuthorityPair } from '../new-authority.ts';
-import type { ControlPlaneNodes } from '../new-authority-report.ts';
-import {
-  inUse,
-  otherNewAuthorities,
-  reportTask,
-  usersOf,
-  withOwn,
-} from '../new-authority-report.ts';
+import type { KnownAuthorities } from '../new-authority-report.ts';
+import { inUse, otherNewAuthorities, reportTask, usersOf } from '../new-authority-report.ts';
 import { nextPaths, readPair } from '../next-authority.ts';
 import { otherRollovers } from '../permission.ts';
 import type { StepPlan, StepRequest } from '../step-plan.ts';
@@ -76,12 +71,7 @@ async function readCluster(request: StepRequest): Promise<{
   return { state, nodes: withOwn(await readControlPlaneNodes(client, signal), request) };
 }
 
-interface Known {
-  readonly signing: TrustAuthority;
-  readonly next?: TrustAuthority;
-}
-
-function notesOn({ withoutBridge }: CreatePlan, { signing, next }: Known): string[] {
+function notesOn({ withoutBridge }: CreatePlan, { signing, next }: KnownAuthorities): string[] {
   const isOlder = next !== undefined && next.notBefore <= signing.notBefore;
   const notes = [
     next && introduction(next),

@@ -15,8 +15,7 @@ import {
   setManagerFlagsTask,
   uploadedCertificatesTask,
 } from '../cluster-tasks.ts';
-import type { ControlPlaneNode } from '../control-plane-nodes.ts';
-import { readControlPlaneNodes } from '../control-plane-nodes.ts';
+import { readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
 import { flagsFor, rolloverFiles } from '../manager-manifest.ts';
 import { readMirrorPods } from '../mirror-pods.ts';
 import type { RolloverNode } from '../node-files.ts';
@@ -73,7 +72,7 @@ export async function planRolloverStep(
   return {
     ...common,
     gates,
-    refusals: await refusals({ step, own, gates, node }, request, options),
+    refusals: await refusals({ step, own, gates, node, plane }, request, options),
     notes: [...own.notes, ...notesOn(step, plane)],
     commands: commandsAfter(step, plane),
   };
@@ -99,19 +98,11 @@ export async function readControlPlane(request: StepRequest): Promise<ControlPla
   const { client, signal, hostName, directories } = request;
   const nodes = await readControlPlaneNodes(client, signal);
   return {
-    others: nodes.filter((node) => !isOwn(node, request)).map(({ name }) => name),
+    others: withOwn(nodes, request).others,
     pods: await readMirrorPods(client, signal),
     isLeader: (await leadingNode(client, signal)) === hostName,
     flags: rolloverFlags(directories),
   };
-}
-
-/** The kubelet may give the Node another name than the host has. */
-function isOwn(
-  { name, addresses }: ControlPlaneNode,
-  { hostName, addresses: own }: StepRequest,
-): boolean {
-  return name === hostName || addresses.some((address) => own.has(address));
 }
 
 function rolloverFlags({ certificates }: KubernetesDirectories): ManagerFlags {
@@ -207,11 +198,13 @@ async function refusals(
     own: { obstacles, harm, isRepair },
     gates,
     node: { components, next },
+    plane: { others },
   }: {
     readonly step: NodeStepName;
     readonly own: NodeStep;
     readonly gates: readonly Gate[];
     readonly node: RolloverNode;
+    readonly plane: ControlPlane;
   },
   request: StepRequest,
   { onWait }: GateOptions,
@@ -222,6 +215,7 @@ async function refusals(
     ...request,
     step,
     next: readAuthority(next.certificate.der),
+    others,
     components,
     gates: isNeeded ? gates : [],
     isRepair,
