@@ -5,7 +5,6 @@ import { bootstrapToken } from '../support/real-bootstrap.ts';
 import { until } from '../support/until.ts';
 import { RolloverCluster } from './cluster.ts';
 import type { RolloverNode } from './node.ts';
-import { leafNames } from './node.ts';
 import { probeOnce } from './prober.ts';
 import { trustKubeletsOfBoth } from './right-order.ts';
 import type { Report, Scenario } from './scenario.ts';
@@ -68,9 +67,7 @@ async function runRemedy(
 }
 
 async function untilIdentity({ rollover }: RolloverCluster, node: RolloverNode): Promise<void> {
-  await node.until('a client certificate by the new CA', async () => {
-    return (await node.leavesBy(rollover.newCa)).includes('kubelet-client');
-  });
+  await node.untilLeavesBy(rollover.newCa, ['kubelet-client']);
   // Instead of a wait of up to 15 minutes for the next check of the trust.
   await node.restartAgent();
 }
@@ -81,9 +78,7 @@ async function requireRecovery(
   report: Report,
 ): Promise<void> {
   const { rollover } = cluster;
-  await node.until('certificates by the new CA', async () => {
-    return (await node.leavesBy(rollover.newCa)).length === leafNames.length;
-  });
+  await node.untilLeavesBy(rollover.newCa);
   await using watch = new NodeWatch(rollover.plane.admin, node.name);
   await until('a Node that is Ready', () => watch.ready);
   for (const client of [

@@ -209,6 +209,19 @@ export class RolloverNode implements AsyncDisposable {
     return leafNames.filter((_, index) => leaves[index]?.verify(publicKey));
   }
 
+  /** Until this CA has signed these leaves. */
+  async untilLeavesBy(
+    ca: ClusterCa,
+    names: readonly LeafName[] = leafNames,
+    seconds?: number,
+  ): Promise<void> {
+    const areSigned = async (): Promise<boolean> => {
+      const signed = await this.leavesBy(ca);
+      return names.every((name) => signed.includes(name));
+    };
+    await this.until(`${names.join(' and ')} from this CA`, areSigned, seconds);
+  }
+
   /** The files of a kubelet that has joined and requested its certificates two hours ago. */
   async #join({ name, address, plane, authority, ca, lifetimeMs }: NodeOptions): Promise<void> {
     const now = Date.now();

@@ -62,13 +62,7 @@ async function replace(cluster: RolloverCluster, report: Report): Promise<number
   await rollover.switchToNew();
   const since = Date.now();
   await Promise.all([node.restartAgent(), absent.container.start()]);
-  await Promise.all(
-    cluster.nodes.map(async (one) =>
-      one.until('certificates by the new CA', async () => {
-        return (await one.leavesBy(newCa)).length === leafNames.length;
-      }),
-    ),
-  );
+  await Promise.all(cluster.nodes.map(async (one) => one.untilLeavesBy(newCa)));
   assert.equal((await absent.credentials()).caPem, rollover.bundle);
   assert.equal(await probeOnce(cluster.nodeClient(absent)), undefined);
   await using watch = new NodeWatch(rollover.plane.admin, absent.name);

@@ -52,13 +52,7 @@ async function switchTooEarly({ cluster, report, held, eager }: Stage): Promise<
   cluster.approvesServing = false;
   await rollover.switchToNew();
   await Promise.all(nodes.map(async (node) => node.restartAgent()));
-  await Promise.all(
-    nodes.map(async (node) =>
-      node.until('a client certificate by the new CA', async () => {
-        return (await node.leavesBy(newCa)).includes('kubelet-client');
-      }),
-    ),
-  );
+  await Promise.all(nodes.map(async (node) => node.untilLeavesBy(newCa, ['kubelet-client'])));
   const csrs = async (): Promise<readonly string[]> =>
     (await rollover.plane.csrs())
       .filter(({ signerName }) => signerName === 'kubernetes.io/kubelet-serving')
@@ -79,9 +73,7 @@ async function approveServing({ cluster, report, held, eager }: Stage): Promise<
   const { rollover } = cluster;
   report('W8: the CSR is approved, and the API server does not trust the new certificate');
   cluster.approvesServing = true;
-  await eager.until('a serving certificate by the new CA', async () => {
-    return (await eager.leavesBy(rollover.newCa)).length === 2;
-  });
+  await eager.untilLeavesBy(rollover.newCa);
   await until('a kubelet that serves it', async () => {
     return (await probeOnce(cluster.kubeletClient(eager))) !== undefined;
   });
@@ -121,9 +113,7 @@ async function trustKubelets({ cluster, report, held, eager }: Stage): Promise<v
   );
   assert.deepEqual(await held.leavesBy(oldCa), ['kubelet-server']);
   await held.reconfigure(trust);
-  await held.until('a serving certificate by the new CA', async () => {
-    return (await held.leavesBy(newCa)).length === 2;
-  });
+  await held.untilLeavesBy(newCa);
   assert.equal(await probeOnce(cluster.proxyClient(held)), undefined);
   await Promise.all(cluster.nodes.map(async (node) => node.syncTrust()));
   requireGate(await rolloverStatus(rollover), 'G7', { state: 'open' });

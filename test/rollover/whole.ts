@@ -128,7 +128,10 @@ async function switchToNew({ cluster, report, rotating }: Stage): Promise<void> 
     nodes.filter((node) => node !== rotating),
     async (node) => node.restartAgent(),
   );
-  await each(nodes, async (node) => untilReissued(node, rollover.newCa));
+  // The kubelet that rotates by itself does so when its certificates are old enough.
+  await each(nodes, async (node) =>
+    node.untilLeavesBy(rollover.newCa, leafNames, rotatedMs / second),
+  );
   await settle(report);
   await each(nodes, async (node) => node.syncTrust());
   await requireStage(nodes, 'reissued');
@@ -149,15 +152,6 @@ function requireAnswers({ failures }: Prober, proxy: string): void {
     [],
   );
   assert.ok(cut.length <= 1, JSON.stringify(cut));
-}
-
-/** The kubelet that rotates by itself does so when its certificates are old enough. */
-async function untilReissued(node: RolloverNode, ca: ClusterCa): Promise<void> {
-  await node.until(
-    'certificates by the new CA',
-    async () => (await node.leavesBy(ca)).length === leafNames.length,
-    rotatedMs / second,
-  );
 }
 
 async function finish({ cluster, report }: Stage): Promise<void> {
