@@ -1,18 +1,29 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { kubeletClientSigner, kubeletServingSigner } from '../../src/core/certificate-spec.ts';
+import { minute, second } from '../../src/core/instant.ts';
 import { x509 } from '../../src/core/x509.ts';
+import type { TimedRequest } from '../support/audit-log.ts';
 import type { ObservedCsr } from '../support/control-plane.ts';
 import type { KeyPair } from '../support/cluster-pki.ts';
 import { skipWithoutKubeletNode } from '../support/kubelet-node.ts';
 import { skipWithout } from '../support/programs.ts';
 import type { RolloverOptions } from '../support/rollover-plane.ts';
 import { RolloverPlane } from '../support/rollover-plane.ts';
+import { until } from '../support/until.ts';
 import { apiAddress, nodeAddress } from './network.ts';
 import type { NodeOptions } from './node.ts';
 import { RolloverNode } from './node.ts';
 import type { ProbedClient } from './prober.ts';
+
+/** kube-apiserver and kubelets read most files again every five minutes. */
+export const reloadMs = 6 * minute;
+
+/** Nodes drop a CA without an administrator, after the shortest possible time. */
+export const dropSoon = { drop: 'auto', dropAfter: '10m' } as const;
+export const dropSoonMs = 10 * minute;
 
 /** For scenarios on real kubelets. @throws in CI, where no test may be skipped */
 export function skipWithoutRollover(): string | false {
@@ -136,14 +147,23 @@ export class RolloverCluster implements AsyncDisposable {
     return ready.lastTransitionTime;
   }
 
-  /** When each kubelet renewed its Lease, which it does every ten seconds. */
-  async renewTimes(): Promise<number[]> {
+  /** Until the kubelets of these nodes have renewed their Lease, which they do every ten seconds. */
+  async untilLeases(
+    nodes: readonly RolloverNode[],
+    { since, seconds }: { readonly since: number; readonly seconds: number },
+  ): Promise<void> {
+    const areRenewed = async (): Promise<boolean> => {
+      await delay(second);
+      const times = await this.#renewTimes();
+      return nodes.every(({ name }) => (times.get(name) ?? 0) > since);
+    };
+    await until(`a Lease of ${nodes.map(({ name }) => name).join(' and ')}`, areRenewed, seconds);
+  }
+
+  async #renewTimes(): Promise<ReadonlyMap<string, number>> {
     const path = '/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases';
     const { items } = (await this.rollover.plane.admin.must({ method: 'GET', path })) as LeaseList;
-    return this.nodes.map(({ name }) => {
-      const lease = items.find(({ metadata }) => metadata.name === name);
-      return Date.parse(lease?.spec.renewTime ?? '');
-    });
+    return new Map(items.map(({ metadata, spec }) => [metadata.name, Date.parse(spec.renewTime)]));
   }
 
   /** The CSRs of a node since the beginning: it has joined without one. */
@@ -157,6 +177,13 @@ export class RolloverCluster implements AsyncDisposable {
       serving: count(({ signerName }) => signerName === kubeletServingSigner),
       byToken: count(({ username }) => username.startsWith('system:bootstrap:')),
     };
+  }
+
+  /** The requests that create CSRs. */
+  async csrRequests(): Promise<readonly TimedRequest[]> {
+    return (await this.rollover.plane.requests()).filter(
+      ({ verb, resource }) => verb === 'create' && resource === 'certificatesigningrequests',
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -187,7 +214,7 @@ interface LeaseList {
 async function approveServing({ plane }: RolloverPlane): Promise<void> {
   const csrs = await plane.csrs().catch(() => []);
   for (const { name, signerName, conditions } of csrs) {
-    if (signerName !== 'kubernetes.io/kubelet-serving' || conditions.length > 0) continue;
+    if (signerName !== kubeletServingSigner || conditions.length > 0) continue;
     await plane.approve(name).catch(() => undefined);
   }
 }

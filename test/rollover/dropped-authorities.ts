@@ -1,16 +1,11 @@
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
-import { minute } from '../../src/core/instant.ts';
 import type { ClusterCa } from '../support/cluster-pki.ts';
 import { createClusterCa } from '../support/cluster-pki.ts';
-import { RolloverCluster } from './cluster.ts';
+import { dropSoon, dropSoonMs, RolloverCluster } from './cluster.ts';
 import type { RolloverNode } from './node.ts';
 import { Prober, probeOnce } from './prober.ts';
 import type { Scenario } from './scenario.ts';
-
-/** The shortest possible. */
-const dropAfter = '10m';
-const dropAfterMs = 10 * minute;
 
 /**
  * CAs that leave a node: one that it needs, by an administrator who insists, and one that it never
@@ -22,7 +17,7 @@ export const droppedAuthorities: Scenario = {
   async run(report) {
     await using cluster = await RolloverCluster.start({
       authority: 'file',
-      trust: { drop: 'auto', dropAfter },
+      trust: dropSoon,
     });
     const { rollover } = cluster;
     const { oldCa } = rollover;
@@ -50,7 +45,7 @@ export const droppedAuthorities: Scenario = {
     report('the node waits for trust.dropAfter');
     using later = new Prober([cluster.nodeClient(node), cluster.adminClient()]);
     await node.syncTrust();
-    await delay(dropAfterMs);
+    await delay(dropSoonMs);
     await node.restartAgent();
     await node.untilStage('single');
     assert.equal((await node.credentials()).caPem, oldCa.certificatePem);

@@ -7,17 +7,14 @@ import { pinOf } from '../support/discovery-plane.ts';
 import { scaled } from '../support/machine-speed.ts';
 import { bootstrapToken } from '../support/real-bootstrap.ts';
 import { bundleOf } from '../support/rollover-plane.ts';
-import { until } from '../support/until.ts';
-import { RolloverCluster } from './cluster.ts';
+import { reloadMs, RolloverCluster } from './cluster.ts';
 import type { RolloverNode } from './node.ts';
 import { leafNames } from './node.ts';
-import { probeOnce } from './prober.ts';
+import { isAnswered, probeOnce } from './prober.ts';
 import type { Report, Scenario } from './scenario.ts';
 
 /** The nodes have to join before. */
 const lifetimeMs = scaled(4 * minute);
-/** A kubelet reads its CA file every five minutes. */
-const reloadMs = 6 * minute;
 
 const file = '/etc/nodecertd/cluster-ca.crt';
 
@@ -70,14 +67,7 @@ async function acceptSameKey(stage: Stage, node: RolloverNode): Promise<void> {
   await renewControlPlane(stage);
   const began = Date.now();
   assert.equal(await probeOnce(cluster.nodeClient(node)), undefined);
-  await until(
-    'a Lease of the kubelet',
-    async () => {
-      await delay(second);
-      return ((await cluster.renewTimes())[0] ?? 0) > began;
-    },
-    reloadMs / second,
-  );
+  await cluster.untilLeases([node], { since: began, seconds: reloadMs / second });
   report(`the kubelet is back after ${((Date.now() - began) / second).toFixed(0)} s`);
   assert.deepEqual(await node.leavesBy(renewed), leafNames);
   const csrs = await plane.csrs();
@@ -133,7 +123,5 @@ async function discover({ cluster, report, renewed }: Stage, node: RolloverNode)
   const pin = ['--ca-cert-hash', hash];
   await container.must('nodecertd', 'discover', '--endpoint', host, ...token, ...pin, '--force');
   await node.restartAgent();
-  await node.until('a verified API server', async () => {
-    return (await probeOnce(cluster.nodeClient(node))) === undefined;
-  });
+  await node.until('a verified API server', async () => isAnswered(cluster.nodeClient(node)));
 }

@@ -5,7 +5,7 @@ import { NodeWatch } from '../support/node-watch.ts';
 import { until } from '../support/until.ts';
 import { RolloverCluster } from './cluster.ts';
 import { caFile } from './node.ts';
-import { probeOnce } from './prober.ts';
+import { isAnswered, probeOnce } from './prober.ts';
 import type { Scenario } from './scenario.ts';
 
 const watchedMs = scaled(10_000);
@@ -25,10 +25,11 @@ export const hiddenFaults: Scenario = {
     await using watch = new NodeWatch(rollover.plane.admin, node.name);
     await until('a Node that is Ready', () => watch.ready);
     const [toServer, toKubelet] = [cluster.nodeClient(node), cluster.kubeletClient(node)];
-    const works = async (client: typeof toServer): Promise<boolean> =>
-      (await probeOnce(client)) === undefined;
+    await until(
+      'both directions to work',
+      async () => (await isAnswered(toServer)) && isAnswered(toKubelet),
+    );
 
-    await until('both directions to work', async () => (await works(toServer)) && works(toKubelet));
     report('the API server serves a certificate of the new CA, which the node does not trust');
     await rollover.serve(newCa);
     assert.match((await probeOnce(toServer)) ?? '', /unable to verify|self.signed/);
@@ -46,7 +47,7 @@ export const hiddenFaults: Scenario = {
     report('the kubelet reads its clientCAFile again without a restart');
     const pid = await node.kubeletPid();
     await node.container.write(caFile, rollover.bundle);
-    await until('an accepted API server', async () => works(toKubelet));
+    await until('an accepted API server', async () => isAnswered(toKubelet));
     assert.equal(await node.kubeletPid(), pid);
   },
 };

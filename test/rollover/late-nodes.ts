@@ -5,7 +5,7 @@ import { bootstrapToken } from '../support/real-bootstrap.ts';
 import { until } from '../support/until.ts';
 import { RolloverCluster } from './cluster.ts';
 import type { RolloverNode } from './node.ts';
-import { probeOnce } from './prober.ts';
+import { isAnswered } from './prober.ts';
 import { trustKubeletsOfBoth } from './right-order.ts';
 import type { Report, Scenario } from './scenario.ts';
 
@@ -86,7 +86,7 @@ async function requireRecovery(
     cluster.kubeletClient(node),
     cluster.proxyClient(node),
   ]) {
-    await until(client.name, async () => (await probeOnce(client)) === undefined, 120);
+    await until(client.name, async () => isAnswered(client), 120);
   }
   const requests = await cluster.csrsOf(node);
   report(`recovered: ${JSON.stringify(requests)}`);

@@ -65,6 +65,11 @@ export class Prober implements Disposable {
   }
 }
 
+/** Whether a request over a new connection is answered with 200. */
+export async function isAnswered(client: ProbedClient): Promise<boolean> {
+  return (await probeOnce(client)) === undefined;
+}
+
 /** Why a request over a new connection is not answered with 200; undefined if it is. */
 export async function probeOnce({ read }: ProbedClient): Promise<string | undefined> {
   try {

@@ -67,11 +67,7 @@ async function replace(cluster: RolloverCluster, report: Report): Promise<number
   assert.equal(await probeOnce(cluster.nodeClient(absent)), undefined);
   await using watch = new NodeWatch(rollover.plane.admin, absent.name);
   await until('the Node that was off to be Ready', () => watch.ready);
-  return (await rollover.plane.requests()).filter(
-    ({ user, verb, resource, receivedAt }) =>
-      user === `system:node:${absent.name}` &&
-      verb === 'create' &&
-      resource === 'certificatesigningrequests' &&
-      receivedAt >= since,
+  return (await cluster.csrRequests()).filter(
+    ({ user, receivedAt }) => user === `system:node:${absent.name}` && receivedAt >= since,
   ).length;
 }

@@ -1,14 +1,12 @@
 import assert from 'node:assert/strict';
-import { minute, second } from '../../src/core/instant.ts';
-import { RolloverCluster } from './cluster.ts';
+import { kubeletServingSigner } from '../../src/core/certificate-spec.ts';
+import { second } from '../../src/core/instant.ts';
+import { reloadMs, RolloverCluster } from './cluster.ts';
 import { requireGate, rolloverStatus } from './gates.ts';
-import { probeOnce } from './prober.ts';
+import { isAnswered, probeOnce } from './prober.ts';
 import { until } from '../support/until.ts';
 import type { RolloverNode } from './node.ts';
 import type { Report, Scenario } from './scenario.ts';
-
-/** kube-apiserver reads --kubelet-certificate-authority every five minutes. */
-const reloadMs = 6 * minute;
 
 const trust = { reissueSpread: '1s' };
 
@@ -55,7 +53,7 @@ async function switchTooEarly({ cluster, report, held, eager }: Stage): Promise<
   await Promise.all(nodes.map(async (node) => node.untilLeavesBy(newCa, ['kubelet-client'])));
   const csrs = async (): Promise<readonly string[]> =>
     (await rollover.plane.csrs())
-      .filter(({ signerName }) => signerName === 'kubernetes.io/kubelet-serving')
+      .filter(({ signerName }) => signerName === kubeletServingSigner)
       .map(({ username }) => username);
   await until('a CSR of the second node', async () => (await csrs()).length > 0);
   assert.deepEqual(await csrs(), [`system:node:${eager.name}`]);
@@ -75,18 +73,16 @@ async function approveServing({ cluster, report, held, eager }: Stage): Promise<
   cluster.approvesServing = true;
   await eager.untilLeavesBy(rollover.newCa);
   await until('a kubelet that serves it', async () => {
-    return (await probeOnce(cluster.kubeletClient(eager))) !== undefined;
+    return !(await isAnswered(cluster.kubeletClient(eager)));
   });
   // The connections of the API server hide the fault until one of them is cut.
   await eager.container.must('systemctl', 'restart', 'kubelet.service');
   await until('a failed request', async () => {
-    return (await probeOnce(cluster.proxyClient(eager))) !== undefined;
+    return !(await isAnswered(cluster.proxyClient(eager)));
   });
   assert.equal(await probeOnce(cluster.kubeletClient(held)), undefined);
   // With its renewed client certificate, the API server cuts its connections to all kubelets once.
-  await until('a request that does not fail', async () => {
-    return (await probeOnce(cluster.proxyClient(held))) === undefined;
-  });
+  await until('a request that does not fail', async () => isAnswered(cluster.proxyClient(held)));
   const status = await rolloverStatus(rollover);
   assert.equal(status.code, 4, status.text);
   requireGate(status, 'G1', { state: 'harmful', reason: /--kubelet-certificate-authority/ });
@@ -102,7 +98,7 @@ async function trustKubelets({ cluster, report, held, eager }: Stage): Promise<v
   const began = performance.now();
   await until(
     'the API server to reach the kubelet',
-    async () => (await probeOnce(cluster.proxyClient(eager))) === undefined,
+    async () => isAnswered(cluster.proxyClient(eager)),
     reloadMs / second,
   );
   report(`it reached the kubelet after ${((performance.now() - began) / second).toFixed(0)} s`);

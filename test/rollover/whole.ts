@@ -4,24 +4,20 @@ import { minute, second } from '../../src/core/instant.ts';
 import type { TrustStage } from '../../src/core/trust.ts';
 import type { ClusterCa } from '../support/cluster-pki.ts';
 import { until } from '../support/until.ts';
-import { RolloverCluster } from './cluster.ts';
+import { dropSoon, dropSoonMs, reloadMs, RolloverCluster } from './cluster.ts';
 import { requireGate, rolloverStatus } from './gates.ts';
 import { bootstrapFile, caFile, kubeconfigFile, leafNames } from './node.ts';
 import type { RolloverNode } from './node.ts';
 import { Prober } from './prober.ts';
 import type { Report, Scenario } from './scenario.ts';
 
-/** kube-apiserver and kubelets read most files again every five minutes. */
-const reloadMs = 6 * minute;
-/** The shortest possible. */
-const dropAfterMs = 10 * minute;
 /** The kubelet rotates between 70% and 90% of it, which is some minutes after the switch. */
 const rotatedMs = 15 * minute;
 
 /** An agent that has stored a client certificate keeps a copy of the kubeconfig. */
 const stateKubeconfig = '/var/lib/nodecertd/kubeconfig';
 
-const trust = { spread: '10s', reissueSpread: '1s', drop: 'auto', dropAfter: '10m' };
+const trust = { spread: '10s', reissueSpread: '1s', ...dropSoon };
 
 /**
  * A whole rollover with four kubelets, until no node trusts the old CA. Three are adopted: their
@@ -165,7 +161,7 @@ async function finish({ cluster, report }: Stage): Promise<void> {
   await each(nodes, async (node) => node.syncTrust());
   await requireStage(nodes, 'dropping');
   report('the nodes wait for trust.dropAfter');
-  await delay(dropAfterMs);
+  await delay(dropSoonMs);
   await requireStage(nodes, 'single');
   await each(nodes, async (node) => requireAlone(node, rollover.newCa));
   const status = await rolloverStatus(rollover);
@@ -190,15 +186,11 @@ async function requireAlone(node: RolloverNode, { certificatePem }: ClusterCa): 
 }
 
 /** An agent requests each certificate once, and none of a kubelet that rotates by itself. */
-async function requireRequests({ rollover, nodes }: RolloverCluster): Promise<void> {
-  const requests = await rollover.plane.requests();
-  const counts = nodes.map(({ name }) =>
+async function requireRequests(cluster: RolloverCluster): Promise<void> {
+  const requests = await cluster.csrRequests();
+  const counts = cluster.nodes.map(({ name }) =>
     requests.filter(
-      ({ user, verb, resource, userAgent }) =>
-        user === `system:node:${name}` &&
-        verb === 'create' &&
-        resource === 'certificatesigningrequests' &&
-        userAgent.startsWith('nodecertd/'),
+      ({ user, userAgent }) => user === `system:node:${name}` && userAgent.startsWith('nodecertd/'),
     ),
   );
   assert.deepEqual(
@@ -229,12 +221,7 @@ async function cutConnections(cluster: RolloverCluster, report: Report): Promise
   report('every connection is cut');
   await cluster.rollover.plane.stopApi();
   await cluster.rollover.plane.startApi();
-  const since = Date.now();
-  const isRenewed = async (): Promise<boolean> => {
-    await delay(second);
-    return (await cluster.renewTimes()).every((time) => time > since);
-  };
-  await until('a Lease of each kubelet', isRenewed, 180);
+  await cluster.untilLeases(cluster.nodes, { since: Date.now(), seconds: 180 });
 }
 
 async function settle(report: Report): Promise<void> {
