@@ -3,20 +3,17 @@ import { X509Certificate } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { shortFingerprint } from '../../src/core/trust.ts';
 import { base64 } from '../kube/support/api-server.ts';
 import { absentNode } from '../support/absent-node.ts';
 import type { TestNode } from '../support/agent.ts';
-import { fingerprintOf } from '../support/agent.ts';
 import { ApiClient } from '../support/api-client.ts';
 import type { ClusterCa, KeyPair } from '../support/cluster-pki.ts';
-import { pinOf } from '../support/discovery-plane.ts';
 import { doctorReport, findingOf, nodecertd } from '../support/doctor.ts';
 import { scaled } from '../support/machine-speed.ts';
 import { submitNodeCsr } from '../support/node-csr.ts';
 import { bootstrapToken } from '../support/real-bootstrap.ts';
 import { skipWithoutRealControlPlane } from '../support/real-control-plane.ts';
-import { bundleOf, RolloverPlane } from '../support/rollover-plane.ts';
+import { bundleOf, RolloverPlane, shortFingerprintOf } from '../support/rollover-plane.ts';
 import { statusOfNewConnection } from '../support/single-request.ts';
 import { until } from '../support/until.ts';
 
@@ -186,9 +183,11 @@ describe('Kubernetes during a CA rollover', { skip, timeout: scaled(240_000) }, 
     );
     assert.match(String(remedy), /--client-ca-file.* nodecertd discover /);
     const found = await doctorReport('--config', node.configFile);
-    const fingerprint = shortFingerprint(fingerprintOf(new X509Certificate(oldCa.certificatePem)));
     const advice = findingOf(found, 'api-identity-refused').remedy ?? '';
-    assert.ok(advice.includes(`add CN=kubernetes (${fingerprint}) to the file of`), advice);
+    assert.ok(
+      advice.includes(`add CN=kubernetes (${shortFingerprintOf(oldCa)}) to the file of`),
+      advice,
+    );
     await rollover.acceptClientsOf(oldCa, newCa);
     await agent.event('addresses_recovered');
     await rollover.acceptClientsOf(newCa);
@@ -215,14 +214,9 @@ describe('Kubernetes during a CA rollover', { skip, timeout: scaled(240_000) }, 
     assert.equal((await agent.event('addresses_failed'))['code'], 'API_UNTRUSTED');
     const found = await doctorReport('--config', node.configFile);
     const { remedy = '' } = findingOf(found, 'trust-lost');
-    const [command = ''] = /nodecertd discover .*$/.exec(remedy) ?? [];
-    assert.ok(command.includes(`--ca-cert-hash ${pinOf(oldCa.certificatePem)} sha256:HEX`), remedy);
     const tokenFile = join(node.directory, 'token');
     await writeFile(tokenFile, bootstrapToken, { mode: 0o600 });
-    const [, ...args] = command
-      .replace('FILE', tokenFile)
-      .replace('sha256:HEX', pinOf(newCa.certificatePem))
-      .split(' ');
+    const [, ...args] = rollover.discoverCommand(remedy, tokenFile);
     const ended = await nodecertd(...args);
     assert.equal(ended.code, 0, ended.stderr);
     await agent.event('certificate_stored', 'kubelet-client');

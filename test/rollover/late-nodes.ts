@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { NodeWatch } from '../support/node-watch.ts';
-import { pinOf } from '../support/discovery-plane.ts';
 import { bootstrapToken } from '../support/real-bootstrap.ts';
 import { until } from '../support/until.ts';
 import { RolloverCluster } from './cluster.ts';
@@ -49,21 +48,16 @@ export const lateNodes: Scenario = {
 
 /** Runs the command of the finding, as an administrator who has a token and the hash of the new CA. */
 async function runRemedy(
-  { rollover: { oldCa, newCa } }: RolloverCluster,
+  { rollover }: RolloverCluster,
   node: RolloverNode,
   report: Report,
 ): Promise<void> {
   await node.event('addresses_failed');
   const remedy = await node.remedyOf('trust-lost');
   report(remedy);
-  const [command = ''] = /nodecertd discover .*$/.exec(remedy) ?? [];
-  assert.ok(command.includes(`--ca-cert-hash ${pinOf(oldCa.certificatePem)} sha256:HEX`), remedy);
   const tokenFile = '/run/token';
   await node.container.write(tokenFile, bootstrapToken, 0o600);
-  const complete = command
-    .replace('FILE', tokenFile)
-    .replace('sha256:HEX', pinOf(newCa.certificatePem));
-  report(await node.container.must(...complete.split(' ')));
+  report(await node.container.must(...rollover.discoverCommand(remedy, tokenFile)));
 }
 
 async function untilIdentity({ rollover }: RolloverCluster, node: RolloverNode): Promise<void> {

@@ -1,12 +1,10 @@
 import assert from 'node:assert/strict';
-import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { minute } from '../../src/core/instant.ts';
-import { shortFingerprint } from '../../src/core/trust.ts';
-import { fingerprintOf } from '../support/agent.ts';
 import { createClusterCa } from '../support/cluster-pki.ts';
 import { submitNodeCsr } from '../support/node-csr.ts';
+import { shortFingerprintOf } from '../support/rollover-plane.ts';
 import { until } from '../support/until.ts';
 import { RolloverCluster } from './cluster.ts';
 import type { RolloverStatus } from './gates.ts';
@@ -90,10 +88,9 @@ const mistakes: Readonly<Record<string, Mistake>> = {
     await node.startAgent();
     const { code, error = '' } = await node.event('addresses_failed');
     assert.equal(code, 'API_UNTRUSTED');
-    const served = await readFile(join(plane.directory, 'apiserver.crt'));
-    for (const pem of [served, oldCa.certificatePem]) {
-      const fingerprint = fingerprintOf(new X509Certificate(pem));
-      assert.ok(error.includes(shortFingerprint(fingerprint)), error);
+    const served = await readFile(join(plane.directory, 'apiserver.crt'), 'utf8');
+    for (const certificatePem of [served, oldCa.certificatePem]) {
+      assert.ok(error.includes(shortFingerprintOf({ certificatePem })), error);
     }
     assert.match(await node.remedyOf('trust-lost'), /nodecertd discover/);
     await rollover.serve(oldCa);
@@ -138,9 +135,11 @@ const mistakes: Readonly<Record<string, Mistake>> = {
     await node.removeBootstrap();
     await node.startAgent();
     assert.equal((await node.event('addresses_failed')).code, 'API_UNAUTHORIZED');
-    const fingerprint = shortFingerprint(fingerprintOf(new X509Certificate(oldCa.certificatePem)));
     const remedy = await node.remedyOf('api-identity-refused');
-    assert.ok(remedy.includes(`add CN=kubernetes (${fingerprint}) to the file of`), remedy);
+    assert.ok(
+      remedy.includes(`add CN=kubernetes (${shortFingerprintOf(oldCa)}) to the file of`),
+      remedy,
+    );
     assert.match(remedy, /--client-ca-file/);
     await rollover.acceptClientsOf(oldCa, newCa);
     await node.event('addresses_recovered');

@@ -6,8 +6,9 @@ import { day, hour } from '../../src/core/instant.ts';
 import type { TrustAnnotation } from '../../src/core/trust-annotation.ts';
 import { formatTrustAnnotation, trustAnnotationKey } from '../../src/core/trust-annotation.ts';
 import { systemClock } from '../../src/sys/clock.ts';
-import { readAuthorities } from '../../src/kube/authorities.ts';
+import type { KeyPair } from './cluster-pki.ts';
 import type { RolloverPlane } from './rollover-plane.ts';
+import { shortFingerprintOf } from './rollover-plane.ts';
 import { report } from './rollover-state.ts';
 
 /** Objects of a real cluster that a CA rollover has to look at. */
@@ -66,7 +67,7 @@ export class RolloverObjects {
   /** As the agent of a control-plane node does, whose files have both CAs. */
   async reportControlPlane(
     name: string,
-    { signer, leaf }: { readonly signer: HasCertificate; readonly leaf: HasCertificate },
+    { signer, leaf }: { readonly signer: KeyPair; readonly leaf: KeyPair },
   ): Promise<void> {
     const { oldCa, newCa, plane } = this.#rollover;
     const authorities = [oldCa, newCa].map(shortFingerprintOf);
@@ -176,15 +177,6 @@ export class RolloverObjects {
       body: { status },
     });
   }
-}
-
-interface HasCertificate {
-  readonly certificatePem: string;
-}
-
-function shortFingerprintOf({ certificatePem }: HasCertificate): string {
-  const [authority] = readAuthorities(Buffer.from(certificatePem)).authorities;
-  return authority?.fingerprint.slice(0, 16) ?? '';
 }
 
 function annotated(changes: Partial<TrustAnnotation>): Record<string, string> {

@@ -1,10 +1,13 @@
+import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { day } from '../../src/core/instant.ts';
+import { shortFingerprint } from '../../src/core/trust.ts';
+import { fingerprintOf } from './agent.ts';
 import type { AuditedRequest } from './control-plane.ts';
 import type { ClusterCa, KeyPair, LeafRequest } from './cluster-pki.ts';
 import { createClusterCa } from './cluster-pki.ts';
 import type { ApiClient } from './api-client.ts';
-import { DiscoveryPlane } from './discovery-plane.ts';
+import { DiscoveryPlane, pinOf } from './discovery-plane.ts';
 import {
   adminLeaf,
   apiServerLeaf,
@@ -234,6 +237,18 @@ export class RolloverPlane implements AsyncDisposable {
     await this.plane.replaceFiles({ 'kubelet-ca.crt': bundleOf(...cas) });
   }
 
+  /**
+   * The words of the command in a remedy, completed by an administrator who has a token and the hash
+   * of the new CA. The node that printed it knows the old CA.
+   */
+  discoverCommand(remedy: string, tokenFile: string): readonly string[] {
+    const [command = ''] = /nodecertd discover .*$/.exec(remedy) ?? [];
+    const known = pinOf(this.oldCa.certificatePem);
+    assert.ok(command.includes(`--ca-cert-hash ${known} sha256:HEX`), remedy);
+    const added = pinOf(this.newCa.certificatePem);
+    return command.replace('FILE', tokenFile).replace('sha256:HEX', added).split(' ');
+  }
+
   async requests(): Promise<readonly AuditedRequest[]> {
     return this.plane.requests();
   }
@@ -292,4 +307,9 @@ interface PlaneParts {
 
 export function bundleOf(...cas: readonly ClusterCa[]): string {
   return cas.map(({ certificatePem }) => certificatePem).join('');
+}
+
+/** The fingerprint of a certificate, as in reports and messages. */
+export function shortFingerprintOf({ certificatePem }: Pick<KeyPair, 'certificatePem'>): string {
+  return shortFingerprint(fingerprintOf(new X509Certificate(certificatePem)));
 }
