@@ -1,16 +1,21 @@
 import { join } from 'node:path';
 import type { AgentConfig } from '../../src/core/config.ts';
 import { Enroller } from '../../src/enroller/enroller.ts';
+import type { Clock } from '../../src/sys/clock.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { clientTemplate } from '../core/fixtures.ts';
 import type { Bench } from './fixtures.ts';
 
-/** An enroller with the clock of the system, whose reports reach the bench. */
-export function enrollerOn(bench: Bench, config: AgentConfig): Enroller {
+/** An enroller whose reports reach the bench. */
+export function enrollerOn(
+  bench: Bench,
+  config: AgentConfig,
+  clock: Clock = systemClock,
+): Enroller {
   return new Enroller({
     config,
     version: 'test',
-    clock: systemClock,
+    clock,
     random: Math.random,
     interfaces: () => [],
     checkNode: async () => [],

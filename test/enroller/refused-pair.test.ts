@@ -9,7 +9,7 @@ import { toFailure } from '../../src/core/errors.ts';
 import type { ClusterEndpoint } from '../../src/kube/cluster-access.ts';
 import { hour } from '../../src/core/instant.ts';
 import type { ApiAccess } from '../../src/enroller/api-access.ts';
-import { Enroller } from '../../src/enroller/enroller.ts';
+import type { Enroller } from '../../src/enroller/enroller.ts';
 import { generatePrivateKey, pairPem } from '../../src/enroller/private-key.ts';
 import { confirmationPause } from '../../src/enroller/refused-pair.ts';
 import { whoAmI } from '../../src/kube/access-review.ts';
@@ -17,10 +17,12 @@ import type { Clock } from '../../src/sys/clock.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { clientTemplate, servingSpec, servingTemplate } from '../core/fixtures.ts';
 import { clientSpec } from '../keeper/fixtures.ts';
+import { base64 } from '../kube/support/api-server.ts';
 import { pinOf } from '../support/discovery-plane.ts';
 import { startSandbox } from '../sandbox/sandbox.ts';
+import { userOf, withOldCa } from './credentials.ts';
 import { discoveryOf, withDiscovery } from './discovered.ts';
-import { enrolledPair } from './enrolled-pair.ts';
+import { enrolledPair, enrollerOn } from './enrolled-pair.ts';
 import { authority, Bench, issue } from './fixtures.ts';
 
 /** The clock of the system, but the pause before the second request passes at once. */
@@ -53,9 +55,7 @@ function accessOf(bench: Bench, pair: string, config: AgentConfig = bench.config
 async function userAfter401(access: ApiAccess): Promise<string> {
   await access.ready();
   assert.equal(access.failed(refusal), true);
-  await access.ready();
-  const found = await whoAmI(access.current(), new AbortController().signal);
-  return found === 'unknown' ? found : found.username.replace(/:[a-z0-9]{6}$/, '');
+  return userOf(access);
 }
 
 async function errorAfter401(access: ApiAccess): Promise<AgentError> {
@@ -193,28 +193,15 @@ describe('ApiAccess after a 401', () => {
   });
 });
 
-function enrollerOn({ config, report, discover }: Bench): Enroller {
-  return new Enroller({
-    config: { ...config, certificates: [clientSpec, servingSpec] },
-    version: 'test',
-    clock,
-    random: Math.random,
-    interfaces: () => [],
-    checkNode: async () => [],
-    discover,
-    report,
-  });
+function enrollerWith(bench: Bench): Enroller {
+  return enrollerOn(bench, { ...bench.config, certificates: [clientSpec, servingSpec] }, clock);
 }
 
 /** Replaces the CA in the kubeconfig by one that does not verify the API server. */
 async function loseTrust({ config, sandbox }: Bench): Promise<void> {
   const text = await readFile(config.kubeconfig, 'utf8');
-  const lost = text.replace(base64(sandbox.caPem), base64(sandbox.customCaPem));
-  assert.notEqual(lost, text);
-  await writeFile(config.kubeconfig, lost);
+  await writeFile(config.kubeconfig, withOldCa(text, sandbox));
 }
-
-const base64 = (text: string): string => Buffer.from(text, 'latin1').toString('base64');
 
 async function failOnce(access: ApiAccess): Promise<boolean> {
   await access.ready();
@@ -256,9 +243,7 @@ describe('ApiAccess without a CA that verifies the API server', () => {
     await using bench = await Bench.create();
     const pair = await withRefusedPair(bench);
     await loseTrust(bench);
-    const { sandbox } = bench;
-    const text = sandbox.bootstrapKubeconfig();
-    await bench.writeBootstrap(text.replace(base64(sandbox.caPem), base64(sandbox.customCaPem)));
+    await bench.writeBootstrap(withOldCa(bench.sandbox.bootstrapKubeconfig(), bench.sandbox));
     await using access = accessOf(bench, pair);
     for (const attempt of [1, 2]) {
       assert.equal(await failOnce(access), true);
@@ -280,7 +265,7 @@ describe('Enroller with a pair that the API server rejects', () => {
     await using bench = await Bench.create();
     const pair = await withRefusedPair(bench);
     const [refused, kubeconfig] = [await readFile(pair), await readFile(bench.config.kubeconfig)];
-    await using enroller = enrollerOn(bench);
+    await using enroller = enrollerWith(bench);
     enroller.handle({ type: 'look-up-addresses', id: 9, follow: false });
     const { failure } = await bench.first('addresses-failed');
     assert.match(failure.message, /no client certificate that the API server accepts$/);
@@ -297,7 +282,7 @@ describe('Enroller with a pair that the API server rejects', () => {
   it('requests the next pair with the token in the attempt that gets the 401', async () => {
     await using bench = await Bench.create();
     await withRefusedPair(bench);
-    await using enroller = enrollerOn(bench);
+    await using enroller = enrollerWith(bench);
     enroller.handle(enroll);
     await bench.first('stored');
     assert.equal(bench.sandbox.csrs().length, 1);
@@ -308,7 +293,7 @@ describe('Enroller with a pair that the API server rejects', () => {
     await using bench = await Bench.create();
     await withRefusedPair(bench);
     await rm(bench.config.bootstrapKubeconfig ?? '');
-    await using enroller = enrollerOn(bench);
+    await using enroller = enrollerWith(bench);
     enroller.handle(enroll);
     const { failure, resumable } = await bench.first('failed');
     assert.deepEqual([failure.code, resumable], ['API_UNAUTHORIZED', false]);
@@ -322,7 +307,7 @@ describe('Enroller with a pair that the API server rejects', () => {
   it('requests no serving certificate with the token', async () => {
     await using bench = await Bench.create();
     await withRefusedPair(bench);
-    await using enroller = enrollerOn(bench);
+    await using enroller = enrollerWith(bench);
     enroller.handle({ type: 'enroll', name: servingSpec.name, id: 1, template: servingTemplate });
     const { failure } = await bench.first('failed');
     assert.deepEqual(
@@ -340,7 +325,7 @@ describe('Enroller with a pair that the API server rejects', () => {
     await using bench = await Bench.create();
     await withRefusedPair(bench);
     await loseTrust(bench);
-    await using enroller = enrollerOn(bench);
+    await using enroller = enrollerWith(bench);
     enroller.handle({ type: 'look-up-addresses', id: 9, follow: false });
     await bench.first('addresses-failed');
     assert.equal(bench.all('identity-refused').length, 1);

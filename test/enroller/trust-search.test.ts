@@ -4,12 +4,11 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { AgentConfig } from '../../src/core/config.ts';
 import { AgentError } from '../../src/core/errors.ts';
-import type { ApiAccess } from '../../src/enroller/api-access.ts';
-import { whoAmI } from '../../src/kube/access-review.ts';
 import type { ClusterEndpoint } from '../../src/kube/cluster-access.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { startSandbox } from '../sandbox/sandbox.ts';
 import { systemClock } from '../../src/sys/clock.ts';
+import { userOf, withOldCa } from './credentials.ts';
 import { discoveryOf, withDiscovery } from './discovered.ts';
 import { enrolledPair } from './enrolled-pair.ts';
 import { Bench } from './fixtures.ts';
@@ -31,21 +30,6 @@ async function nodeOn(bench: Bench, cluster: Sandbox = bench.sandbox): Promise<N
   return node;
 }
 
-/** The same cluster with a CA that it does not have. */
-function withOldCa(kubeconfig: string, { caPem, customCaPem }: Sandbox): string {
-  const text = kubeconfig.replace(base64(caPem), base64(customCaPem));
-  assert.notEqual(text, kubeconfig);
-  return text;
-}
-
-const base64 = (text: string): string => Buffer.from(text, 'latin1').toString('base64');
-
-async function user(access: ApiAccess): Promise<string> {
-  await access.ready();
-  const found = await whoAmI(access.current(), new AbortController().signal);
-  return found === 'unknown' ? found : found.username.replace(/:[a-z0-9]{6}$/, '');
-}
-
 const unexpectedTrust = async (): Promise<void> => assert.fail('the trust has not changed');
 
 describe('TrustSearch', () => {
@@ -53,7 +37,7 @@ describe('TrustSearch', () => {
     await using bench = await Bench.create();
     const node = await nodeOn(bench);
     await using access = bench.access(undefined, node);
-    assert.equal(await user(access), 'system:bootstrap');
+    assert.equal(await userOf(access), 'system:bootstrap');
     assert.deepEqual([access.source, access.trustLost, node.runs], ['bootstrap', undefined, 1]);
   });
 
@@ -62,7 +46,7 @@ describe('TrustSearch', () => {
     const node = await nodeOn(bench);
     await writeFile(node.config.kubeconfig, bench.sandbox.adminKubeconfig());
     await using access = bench.access(undefined, node);
-    assert.equal(await user(access), 'sandbox-admin');
+    assert.equal(await userOf(access), 'sandbox-admin');
     assert.equal(node.runs, 0);
   });
 
@@ -72,7 +56,7 @@ describe('TrustSearch', () => {
     const { bootstrapKubeconfig = '' } = bench.config;
     const config = { ...node.config, bootstrapKubeconfig };
     await using access = bench.access(undefined, { config });
-    assert.equal(await user(access), 'system:bootstrap');
+    assert.equal(await userOf(access), 'system:bootstrap');
     assert.equal(node.runs, 0);
   });
 
@@ -94,7 +78,7 @@ describe('TrustSearch', () => {
     const { bootstrapKubeconfig = '' } = bench.config;
     const config = { ...node.config, bootstrapKubeconfig };
     await using access = bench.access(undefined, { config });
-    assert.equal(await user(access), 'system:bootstrap');
+    assert.equal(await userOf(access), 'system:bootstrap');
     assert.deepEqual([node.runs, access.trustLost], [1, undefined]);
   });
 
@@ -106,7 +90,7 @@ describe('TrustSearch', () => {
     await using access = bench.access(undefined, {
       config: { ...node.config, bootstrapKubeconfig },
     });
-    assert.equal(await user(access), 'system:bootstrap');
+    assert.equal(await userOf(access), 'system:bootstrap');
     assert.equal(node.runs, 1);
   });
 
@@ -119,7 +103,7 @@ describe('TrustSearch', () => {
     const kept: ClusterEndpoint[] = [];
     const keepTrust = async (cluster: ClusterEndpoint): Promise<void> => void kept.push(cluster);
     await using access = bench.access(pair, { ...node, keepTrust });
-    assert.equal(await user(access), 'system:node:worker-1');
+    assert.equal(await userOf(access), 'system:node:worker-1');
     assert.deepEqual([access.source, access.trustLost, node.runs], ['kubeconfig', undefined, 1]);
     const [{ server, certificateAuthority } = {}] = kept;
     assert.equal(server, bench.sandbox.server);
@@ -137,7 +121,7 @@ describe('TrustSearch', () => {
     const kept: ClusterEndpoint[] = [];
     const keepTrust = async (cluster: ClusterEndpoint): Promise<void> => void kept.push(cluster);
     await using access = bench.access(pair, { ...node, keepTrust });
-    assert.equal(await user(access), 'system:node:worker-1');
+    assert.equal(await userOf(access), 'system:node:worker-1');
     assert.deepEqual(
       kept.map(({ server }) => server),
       [local],
@@ -169,7 +153,7 @@ describe('TrustSearch', () => {
     const [, token = ''] = /token: (\S+)/.exec(other.bootstrapKubeconfig()) ?? [];
     await writeFile(config.bootstrap.discovery?.tokenFile ?? '', token);
     await using access = bench.access(pair, { config });
-    assert.equal(await user(access), 'system:bootstrap');
+    assert.equal(await userOf(access), 'system:bootstrap');
     assert.equal(access.source, 'bootstrap');
     assert.match(bench.all('identity-refused')[0]?.error ?? '', /401/);
   });
@@ -182,7 +166,7 @@ describe('TrustSearch', () => {
     await writeFile(bench.config.kubeconfig, withOldCa(text, bench.sandbox));
     const { bootstrapKubeconfig = '' } = bench.config;
     await using access = bench.access(pair, { config: { ...node.config, bootstrapKubeconfig } });
-    assert.equal(await user(access), 'system:node:worker-1');
+    assert.equal(await userOf(access), 'system:node:worker-1');
     assert.equal(node.runs, 0);
   });
 

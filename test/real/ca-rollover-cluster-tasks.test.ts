@@ -19,6 +19,7 @@ import {
   uploadedCertificatesTask,
 } from '../../src/trust/control-plane/cluster-tasks.ts';
 import type { ClusterTask } from '../../src/trust/control-plane/task.ts';
+import { base64 } from '../kube/support/api-server.ts';
 import { kubeadmProgram, skipWithoutKubeadm } from '../support/kubeadm.ts';
 import { kubernetesVersion } from '../support/programs.ts';
 import { skipWithoutRealControlPlane } from '../support/real-control-plane.ts';
@@ -86,10 +87,6 @@ async function dataOf(name: string): Promise<Readonly<Record<string, string>>> {
   const path = `${kubeSystem}/configmaps/${name}`;
   const body = await rollover.plane.admin.must({ method: 'GET', path });
   return (body as { readonly data: Readonly<Record<string, string>> }).data;
-}
-
-function base64(pem: string): string {
-  return Buffer.from(pem).toString('base64');
 }
 
 /** The signature that follows a change of the content. */
