@@ -9,7 +9,7 @@ import { everyApproval } from '../sandbox/authorization.ts';
 import { startSandbox } from '../sandbox/sandbox.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { agentConfig, clientSpec } from '../keeper/fixtures.ts';
-import { clientFor } from '../kube/support/sandbox-client.ts';
+import { clientFor } from '../kube/support/kubeconfig-client.ts';
 import { temporaryDirectory } from '../store/pairs.ts';
 import { summaryOf } from './findings.ts';
 

@@ -7,7 +7,7 @@ import { systemClock } from '../../src/sys/clock.ts';
 import type { Handler } from './support/api-server.ts';
 import { ApiServer, clientOf, sendJson } from './support/api-server.ts';
 import { failureOf } from './support/requests.ts';
-import { clientFor } from './support/sandbox-client.ts';
+import { clientFor } from './support/kubeconfig-client.ts';
 
 const { signal } = new AbortController();
 

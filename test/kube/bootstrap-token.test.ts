@@ -4,7 +4,7 @@ import { Secret } from '../../src/core/secret.ts';
 import { bootstrapTokenId, jwtExpiry, readBootstrapToken } from '../../src/kube/bootstrap-token.ts';
 import { startSandbox } from '../sandbox/sandbox.ts';
 import { systemClock } from '../../src/sys/clock.ts';
-import { clientFor } from './support/sandbox-client.ts';
+import { clientFor } from './support/kubeconfig-client.ts';
 
 const { signal } = new AbortController();
 

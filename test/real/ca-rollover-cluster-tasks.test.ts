@@ -6,10 +6,8 @@ import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { authorityName } from '../../src/core/trust.ts';
 import type { TrustAuthority } from '../../src/core/trust.ts';
-import { version } from '../../src/core/version.ts';
 import { readAuthorities } from '../../src/kube/authorities.ts';
-import { loadKubeconfig } from '../../src/kube/kubeconfig.ts';
-import { KubeClient } from '../../src/kube/rest-client.ts';
+import type { KubeClient } from '../../src/kube/rest-client.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { clientAuthoritiesTask } from '../../src/trust/control-plane/client-authorities-task.ts';
 import {
@@ -20,6 +18,7 @@ import {
 } from '../../src/trust/control-plane/cluster-tasks.ts';
 import type { ClusterTask } from '../../src/trust/control-plane/task.ts';
 import { base64 } from '../kube/support/api-server.ts';
+import { clientFor } from '../kube/support/kubeconfig-client.ts';
 import { kubeadmProgram, skipWithoutKubeadm } from '../support/kubeadm.ts';
 import { kubernetesVersion } from '../support/programs.ts';
 import { skipWithoutRealControlPlane } from '../support/real-control-plane.ts';
@@ -48,19 +47,13 @@ before(async () => {
   if (skip !== false) return;
   rollover = await RolloverPlane.start();
   token = await rollover.discovery.createSignedToken();
-  client = await connect();
+  client = await clientFor(await rollover.plane.adminKubeconfig());
 });
 after(async () => {
   if (skip !== false) return;
   await client.close();
   await rollover[Symbol.asyncDispose]();
 });
-
-/** As the administrator. */
-async function connect(): Promise<KubeClient> {
-  const access = await loadKubeconfig(join(rollover.plane.directory, 'admin.conf'));
-  return KubeClient.open({ access, version, clock: systemClock });
-}
 
 function authorities(): { readonly old: TrustAuthority; readonly next: TrustAuthority } {
   const { oldCa, newCa } = rollover;
@@ -185,7 +178,7 @@ describe('clientAuthoritiesTask()', { skip }, () => {
     const { newCa, oldCa } = rollover;
     await rollover.identifyAdmin(newCa, oldCa, newCa);
     await client.close();
-    client = await connect();
+    client = await clientFor(await rollover.plane.adminKubeconfig());
     await rollover.acceptClientsOf(newCa);
     await runOnce(withoutOld);
     const { 'client-ca-file': left } = await dataOf('extension-apiserver-authentication');

@@ -3,14 +3,13 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { after, before, describe, it } from 'node:test';
 import { version } from '../../src/core/version.ts';
-import { loadKubeconfig } from '../../src/kube/kubeconfig.ts';
-import { KubeClient } from '../../src/kube/rest-client.ts';
-import { systemClock } from '../../src/sys/clock.ts';
+import type { KubeClient } from '../../src/kube/rest-client.ts';
 import { Tree } from '../../src/sys/tree.ts';
 import type { NodeStepName } from '../../src/trust/control-plane/node-step.ts';
 import type { StepPlan, StepRequest } from '../../src/trust/control-plane/step-plan.ts';
 import { planRolloverStep } from '../../src/trust/control-plane/steps/rollover-step.ts';
 import { planRolloverUndo } from '../../src/trust/control-plane/steps/rollover-undo.ts';
+import { clientFor } from '../kube/support/kubeconfig-client.ts';
 import type { KubeadmTree } from '../pki/renewal/renewal-tree.ts';
 import { copyOf, sharedTree } from '../pki/renewal/renewal-tree.ts';
 import { ControlPlaneObjects } from '../support/control-plane-objects.ts';
@@ -44,8 +43,7 @@ before(async () => {
       data: { ClusterConfiguration: 'apiVersion: kubeadm.k8s.io/v1beta4\ncontrollerManager: {}\n' },
     },
   });
-  const access = await loadKubeconfig(join(plane.directory, 'admin.conf'));
-  client = await KubeClient.open({ access, version, clock: systemClock });
+  client = await clientFor(await plane.adminKubeconfig());
 });
 after(async () => {
   if (skip !== false) return;

@@ -5,7 +5,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { temporaryFolder } from './api-server.ts';
 
-/** A client with a kubeconfig of the sandbox. */
+/** A client with a kubeconfig that embeds its credential. */
 export async function clientFor(kubeconfig: string): Promise<KubeClient> {
   await using folder = await temporaryFolder();
   const path = join(folder.path, 'kubeconfig');
