@@ -14,6 +14,7 @@ import { systemClock } from '../../src/sys/clock.ts';
 import { runWithClock } from '../cli/in-process.ts';
 import { temporaryFolder } from '../kube/support/api-server.ts';
 import type { ClusterCa } from '../support/cluster-pki.ts';
+import { mirrorPod } from '../support/control-plane-objects.ts';
 import type { Ended } from '../support/doctor.ts';
 import { kubeconfig } from '../support/real-components.ts';
 import { skipWithoutRealControlPlane } from '../support/real-control-plane.ts';
@@ -103,15 +104,11 @@ describe('nodecertd trust on a real cluster', { skip, timeout: 180_000 }, () => 
     return parseTrustAnnotation(await annotationText(trustAnnotationKey));
   }
 
-  /** As the kubelet mirrors the static pod of kubeadm. */
   async function createApiServerPod(startedAt: string): Promise<void> {
     const { admin } = rollover.plane;
     const [pods, name] = ['/api/v1/namespaces/kube-system/pods', `kube-apiserver-${node}`];
-    const labels = { component: 'kube-apiserver', tier: 'control-plane' };
-    const annotations = { 'kubernetes.io/config.mirror': 'hash' };
     const container = { name: 'kube-apiserver', image: 'i' };
-    const spec = { nodeName: node, containers: [container] };
-    const body = { metadata: { name, labels, annotations }, spec };
+    const body = mirrorPod('kube-apiserver', node, container);
     await admin.must({ method: 'POST', path: pods, body });
     const state = { running: { startedAt } };
     const running = { ...container, imageID: '', ready: true, restartCount: 0, state };

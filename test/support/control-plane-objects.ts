@@ -13,9 +13,7 @@ export class ControlPlaneObjects {
 
   /** A Node, and the mirror pod of its kube-controller-manager. Both are Ready. */
   async createNode(name: string, flags: ReadonlyMap<string, string>): Promise<void> {
-    const labels = { 'node-role.kubernetes.io/control-plane': '' };
-    const status = nodeStatus('127.0.0.1');
-    await this.#create(nodes, { metadata: { name, labels }, status });
+    await this.#create(nodes, controlPlaneNode(name, '127.0.0.1'));
     await this.#createManager(name, flags);
   }
 
@@ -42,12 +40,8 @@ export class ControlPlaneObjects {
   async #createManager(node: string, flags: ReadonlyMap<string, string>): Promise<void> {
     const given = [...flags].map(([flag, value]) => `--${flag}=${value}`);
     const command = ['kube-controller-manager', ...given];
-    const labels = { component: 'kube-controller-manager', tier: 'control-plane' };
-    const annotations = { 'kubernetes.io/config.mirror': 'hash' };
-    await this.#create(pods, {
-      metadata: { name: `kube-controller-manager-${node}`, labels, annotations },
-      spec: { nodeName: node, containers: [{ name: 'c', image: 'i', command }] },
-    });
+    const container = { name: 'c', image: 'i', command };
+    await this.#create(pods, mirrorPod('kube-controller-manager', node, container));
     await this.setManagerReady(node, 'True');
   }
 
@@ -68,6 +62,22 @@ function nodeStatus(address: string): object {
   return { ...readiness('True'), addresses: [{ type: 'InternalIP', address }] };
 }
 
-function readiness(status: string): object {
+/** A control-plane Node that is Ready. */
+export function controlPlaneNode(name: string, address: string): object {
+  const labels = { 'node-role.kubernetes.io/control-plane': '' };
+  return { metadata: { name, labels }, status: nodeStatus(address) };
+}
+
+/** As the kubelet mirrors a static pod of kubeadm. */
+export function mirrorPod(component: string, node: string, container: object): object {
+  const labels = { component, tier: 'control-plane' };
+  const annotations = { 'kubernetes.io/config.mirror': 'hash' };
+  return {
+    metadata: { name: `${component}-${node}`, labels, annotations },
+    spec: { nodeName: node, containers: [container] },
+  };
+}
+
+export function readiness(status: string): object {
   return { conditions: [{ type: 'Ready', status }] };
 }

@@ -7,6 +7,7 @@ import type { TrustAnnotation } from '../../src/core/trust-annotation.ts';
 import { formatTrustAnnotation, trustAnnotationKey } from '../../src/core/trust-annotation.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import type { KeyPair } from './cluster-pki.ts';
+import { controlPlaneNode, readiness } from './control-plane-objects.ts';
 import type { RolloverPlane } from './rollover-plane.ts';
 import { shortFingerprintOf } from './rollover-plane.ts';
 import { report } from './rollover-state.ts';
@@ -58,10 +59,7 @@ export class RolloverObjects {
 
   /** A control-plane Node. Nothing listens on its address. */
   async createControlPlane(name: string): Promise<void> {
-    await this.create('/api/v1/nodes', {
-      metadata: { name, labels: { 'node-role.kubernetes.io/control-plane': '' } },
-      status: { ...readiness('True'), addresses: [{ type: 'InternalIP', address: '127.0.0.2' }] },
-    });
+    await this.create('/api/v1/nodes', controlPlaneNode(name, '127.0.0.2'));
   }
 
   /** As the agent of a control-plane node does, whose files have both CAs. */
@@ -181,8 +179,4 @@ export class RolloverObjects {
 
 function annotated(changes: Partial<TrustAnnotation>): Record<string, string> {
   return { [trustAnnotationKey]: formatTrustAnnotation(report(changes)) };
-}
-
-function readiness(status: string): object {
-  return { conditions: [{ type: 'Ready', status }] };
 }
