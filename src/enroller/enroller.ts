@@ -204,7 +204,7 @@ export class Enroller implements AsyncDisposable {
     }
   }
 
-  /** Runs again at once if the API server rejects the client certificate: another credential may help. */
+  /** Runs again at once if another credential or another CA on this node may help. */
   async #run({ enrollment, abort: { signal } }: Job): Promise<StoredPair> {
     try {
       return await enrollment.run(signal);

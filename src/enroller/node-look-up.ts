@@ -54,7 +54,7 @@ export async function lookUpAddresses(options: {
 }
 
 /**
- * If the API server rejects the client certificate, looks for another credential, so that the keeper
+ * Opens another client if another credential or another CA on this node may help, so that the keeper
  * hears whether it can request another certificate.
  */
 async function confirmed(failure: Failure, access: ApiAccess): Promise<Failure> {
