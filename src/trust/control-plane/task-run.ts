@@ -49,12 +49,13 @@ export interface StepResult {
  * restored, and the tasks before it stay done. If they cannot be restored, the run stays interrupted.
  * The caller has locked the directory and completed an interrupted run.
  * @throws AgentError STORE_* if not even the folder of the run can be created; COMPONENT_RESTART
- * before the first change if a restart cannot succeed
+ * before the first change if a restart cannot succeed; INTERNAL if two tasks change one file
  */
 export async function runStep(
   tasks: readonly StepTask[],
   environment: StepEnvironment,
 ): Promise<StepResult> {
+  requireDifferentFiles(tasks);
   await requirePossibleRestarts(tasks, environment);
   const { directory } = environment;
   let run = await startStep(environment);
@@ -80,6 +81,20 @@ export async function runStep(
   await finishRun(run, environment, Infinity);
   await sweepEarlierRollover(environment);
   return { done, folder: run.folder, ...(failed && { failed }) };
+}
+
+/** Each task is planned from the files before the step, so a second one would plan from an old content. */
+function requireDifferentFiles(tasks: readonly StepTask[]): void {
+  const changedBy = new Map<string, StepTask>();
+  for (const task of tasks) {
+    for (const { path } of task.kind === 'files' ? task.files : []) {
+      const first = changedBy.get(path) ?? task;
+      if (first !== task) {
+        throw new AgentError('INTERNAL', `both ${first.name} and ${task.name} change ${path}`);
+      }
+      changedBy.set(path, task);
+    }
+  }
 }
 
 async function requirePossibleRestarts(

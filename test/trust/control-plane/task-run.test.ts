@@ -40,6 +40,17 @@ const failure = (): never => {
 };
 
 describe('runStep()', () => {
+  it('refuses two tasks that change one file, before the first change', async (test) => {
+    const node = await stepNode(test);
+    const second = { ...trusted, name: 'other trust files' };
+    await assert.rejects(node.run([signing, trusted, second]), {
+      code: 'INTERNAL',
+      message: `both ca.crt and other trust files change ${node.at('ca.crt')}`,
+    });
+    assert.equal(await node.read('ca.crt'), 'old');
+    await assert.rejects(node.read('ca-signing.crt'), { code: 'ENOENT' });
+  });
+
   it('changes the files of each task, and keeps the previous files', async (test) => {
     const node = await stepNode(test);
     const seen: string[] = [];
