@@ -19,7 +19,7 @@ export interface ApplyOptions extends DirectoryOptions, GateFlags {
   readonly subject?: string;
   readonly key?: KeyAlgorithm;
   /** In milliseconds. */
-  readonly lifetime: number;
+  readonly lifetime?: number;
   readonly import?: string;
   readonly oldKey?: 'keep' | 'destroy';
   readonly undo?: true;
@@ -55,9 +55,9 @@ export function addApplyOptions(command: Command): Command {
       ),
     )
     .addOption(
-      new Option('--lifetime <time>', 'lifetime of the new CA')
-        .argParser(parseAuthorityLifetime)
-        .default(3650 * day, '10y'),
+      new Option('--lifetime <time>', 'lifetime of the new CA (default: 10y)').argParser(
+        parseAuthorityLifetime,
+      ),
     )
     .option('--import <folder>', 'use the CA in this folder (ca.crt and ca.key)')
     .addOption(
@@ -81,6 +81,9 @@ function parseSubject(text: string): string {
   );
 }
 
+/** As kubeadm's CAs. */
+export const usualLifetime = 3650 * day;
+
 const longestLifetime = 100 * 365 * day;
 
 /** @throws InvalidArgumentError; AgentError USAGE */
@@ -97,15 +100,15 @@ export function requireUsage(step: Step, options: ApplyOptions): void {
   throw new AgentError('USAGE', fault, { remedy: 'See: nodecertd ca-rollover apply --help' });
 }
 
-const creating = '--subject, --key and --import';
+const creating = '--subject, --key, --lifetime and --import';
 
 function faultOf(step: Step, options: ApplyOptions): string | undefined {
-  const { dryRun, yes, undo, subject, key, import: from } = options;
+  const { dryRun, yes, undo, subject, key, lifetime, import: from } = options;
   if (dryRun === true && yes === true) return '--yes and --dry-run exclude each other';
-  const isChosen = subject !== undefined || key !== undefined;
+  const isChosen = (subject ?? key ?? lifetime) !== undefined;
   const createsOne = isChosen || from !== undefined;
   if (step !== 'create' && createsOne) return `${creating} are only for the step create`;
-  if (from !== undefined && isChosen) return '--import excludes --subject and --key';
+  if (from !== undefined && isChosen) return '--import excludes --subject, --key and --lifetime';
   if (undo === true && createsOne) return `--undo excludes ${creating}`;
   return oldKeyFault(step, options);
 }

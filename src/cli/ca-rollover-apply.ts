@@ -24,7 +24,7 @@ import { planRolloverStep } from '../trust/control-plane/steps/rollover-step.ts'
 import { planRolloverUndo } from '../trust/control-plane/steps/rollover-undo.ts';
 import type { Step } from '../trust/control-plane/task.ts';
 import type { ApplyOptions } from './ca-rollover-apply-options.ts';
-import { addApplyOptions, requireUsage } from './ca-rollover-apply-options.ts';
+import { addApplyOptions, requireUsage, usualLifetime } from './ca-rollover-apply-options.ts';
 import { confirmedBy } from './ca-rollover-options.ts';
 import { renewalRequest } from './certs-options.ts';
 import type { StepReport } from './ca-rollover-apply-report.ts';
@@ -147,7 +147,7 @@ async function isCompleted(
 function authorityOptions(options: ApplyOptions, { environment }: CliContext): NewAuthorityOptions {
   const { subject, key, lifetime, import: from } = options;
   return {
-    lifetimeMs: lifetime,
+    lifetimeMs: lifetime ?? usualLifetime,
     ...(subject !== undefined && { commonName: subject }),
     ...(key !== undefined && { key }),
     ...(from !== undefined && { importFrom: resolve(environment.workingDirectory, from) }),

@@ -8,7 +8,6 @@ import type { Step } from '../../src/trust/control-plane/task.ts';
 
 const usual: ApplyOptions = {
   kubernetesDir: defaultDirectories.kubernetes,
-  lifetime: 3650 * day,
   except: [],
   auditLog: [],
   quiet: 86_400,
@@ -18,10 +17,36 @@ const usual: ApplyOptions = {
 
 const faults: readonly (readonly [Step, Partial<ApplyOptions>, RegExp])[] = [
   ['create', { yes: true, dryRun: true }, /^--yes and --dry-run exclude each other$/],
-  ['create', { import: '/mnt/ca', subject: 'new' }, /^--import excludes --subject and --key$/],
-  ['create', { undo: true, subject: 'new' }, /^--undo excludes --subject, --key and --import$/],
-  ['trust', { key: 'rsa-2048' }, /^--subject, --key and --import are only for the step create$/],
-  ['switch', { import: '/mnt/ca' }, /^--subject, --key and --import are only for the step create$/],
+  [
+    'create',
+    { import: '/mnt/ca', subject: 'new' },
+    /^--import excludes --subject, --key and --lifetime$/,
+  ],
+  [
+    'create',
+    { import: '/mnt/ca', lifetime: day },
+    /^--import excludes --subject, --key and --lifetime$/,
+  ],
+  [
+    'trust',
+    { lifetime: day },
+    /^--subject, --key, --lifetime and --import are only for the step create$/,
+  ],
+  [
+    'create',
+    { undo: true, subject: 'new' },
+    /^--undo excludes --subject, --key, --lifetime and --import$/,
+  ],
+  [
+    'trust',
+    { key: 'rsa-2048' },
+    /^--subject, --key, --lifetime and --import are only for the step create$/,
+  ],
+  [
+    'switch',
+    { import: '/mnt/ca' },
+    /^--subject, --key, --lifetime and --import are only for the step create$/,
+  ],
   ['finish', {}, /^the step finish needs --old-key keep or --old-key destroy$/],
   [
     'finish',
