@@ -86,7 +86,7 @@ export async function requireRestartable(
     throw new AgentError(
       'COMPONENT_RESTART',
       `${component} has to be restarted, but the kubelet is not running`,
-      { remedy: 'Start the kubelet, or pass --restart never and restart the component later' },
+      { remedy: 'Start the kubelet, and run this command again: systemctl start kubelet' },
     );
   }
   const { state } = await readManifest(by.path);
@@ -149,7 +149,7 @@ export async function annotatedManifest(
   const text = withAnnotation(Buffer.from(before.bytes).toString(), new Date(now).toISOString());
   if (text === undefined) {
     throw new AgentError('COMPONENT_RESTART', `cannot add an annotation to ${path}`, {
-      remedy: `Add the annotation ${annotation} to metadata in ${path} by hand, or pass --restart never`,
+      remedy: `Write ${path} as one YAML document without anchors, tags and aliases, and run this command again`,
     });
   }
   const bytes = new Uint8Array(Buffer.from(text));
