@@ -231,8 +231,9 @@ export class ApiAccess implements AsyncDisposable {
 
   /** The next attempt after a failure dials the server of the kubeconfig again. */
   async #withOtherTrust(failure: Failure): Promise<OpenCredential> {
+    this.#untrusted = undefined;
     const found = await this.#search.fromBootstrap();
-    if (found?.isOwn !== false) this.#untrusted = undefined;
+    if (found?.isOwn === false) this.#untrusted = failure;
     if (found !== undefined) return found;
     throw toError(failure);
   }

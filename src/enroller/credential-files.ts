@@ -22,7 +22,7 @@ export interface ChosenCredential {
 export interface CredentialFilesOptions {
   readonly config: Pick<
     AgentConfig,
-    'kubeconfig' | 'bootstrapKubeconfig' | 'bootstrap' | 'nodeName' | 'stateDirectory'
+    'kubeconfig' | 'bootstrapKubeconfig' | 'bootstrap' | 'nodeName' | 'stateDirectory' | 'trust'
   >;
   /** The `-current.pem` of the client certificate, if this agent manages one. */
   readonly clientPair?: string | undefined;

@@ -4,7 +4,10 @@ import { AgentError, describeError, hasCode } from '../core/errors.ts';
 import type { PemBlock } from '../core/pem.ts';
 import { encodeCertificates, parsePem } from '../core/pem.ts';
 import { discoverRemedy } from '../core/remedies.ts';
+import type { TrustAuthority } from '../core/trust.ts';
+import { authorityName } from '../core/trust.ts';
 import { whoAmI } from '../kube/access-review.ts';
+import { readAuthorities } from '../kube/authorities.ts';
 import type { ClusterAccess, ClusterEndpoint } from '../kube/cluster-access.ts';
 import type { KubeClient } from '../kube/rest-client.ts';
 import type { ClusterDiscovery } from './cluster-discovery.ts';
@@ -64,13 +67,18 @@ export class TrustSearch {
    * For a node without `bootstrap.discovery` whose kubeconfig cannot verify the API server. Keeps the
    * CAs of the kubeconfig beside the new ones: the kubelet may accept clients of both. Undefined if
    * the bootstrap kubeconfig has no other CAs, or cannot verify the API server either.
-   * @throws AgentError KUBECONFIG_*, API_*
+   * @throws AgentError KUBECONFIG_*, API_*; API_UNTRUSTED for a CA that trust.caCertHashes lacks
    */
   async fromBootstrap(): Promise<OpenCredential | undefined> {
     const { files } = this.#options;
     const known = await files.knownCluster();
     const bootstrap = await files.loadBootstrap();
     if (known === undefined || bootstrap === undefined) return undefined;
+    const unpinned = this.#unpinned(bootstrap.cluster, known);
+    if (unpinned !== undefined) {
+      bootstrap[Symbol.dispose]();
+      throw notPinned(unpinned, bootstrap.path);
+    }
     const cluster = hasOtherAuthorities(bootstrap.cluster, known)
       ? await this.#united(known, bootstrap)
       : undefined;
@@ -78,6 +86,17 @@ export class TrustSearch {
       return this.#credentialFor({ access: { ...bootstrap, cluster }, isNewTrust: true });
     bootstrap[Symbol.dispose]();
     return undefined;
+  }
+
+  /**
+   * A CA that the kubeconfig of the node lacks, and that `trust.caCertHashes` does not allow: then an
+   * attacker with the key of a CA that has leaked may have written the file.
+   */
+  #unpinned(found: ClusterEndpoint, known: ClusterEndpoint): TrustAuthority | undefined {
+    const { pins = [] } = this.#options.config.trust ?? {};
+    if (pins.length === 0) return undefined;
+    const allowed = new Set([...pins, ...authoritiesOf(known).map(({ pin }) => pin)]);
+    return authoritiesOf(found).find(({ pin }) => !allowed.has(pin));
   }
 
   /** The cluster entry of the kubeconfig, or else of the bootstrap kubeconfig, with the CAs of both. */
@@ -165,6 +184,11 @@ export class TrustSearch {
     const { files, open } = this.#options;
     const access = await files.loadBootstrap();
     if (access === undefined) return undefined;
+    const known = await files.knownCluster();
+    if (known !== undefined && this.#unpinned(access.cluster, known) !== undefined) {
+      access[Symbol.dispose]();
+      return undefined;
+    }
     await using client = await open(access);
     if ((await this.#verify(client)) === undefined) return { access, isNewTrust: true };
     access[Symbol.dispose]();
@@ -261,12 +285,21 @@ interface FoundCluster {
 }
 
 function hasOtherAuthorities(found: ClusterEndpoint, known: ClusterEndpoint): boolean {
-  const before = authoritiesOf(known);
-  return authoritiesOf(found).some((authority) => !before.includes(authority));
+  const before = new Set(certificatesOf(known).map(({ der }) => der.toBase64()));
+  return certificatesOf(found).some(({ der }) => !before.has(der.toBase64()));
 }
 
-function authoritiesOf(cluster: ClusterEndpoint): string[] {
-  return certificatesOf(cluster).map(({ der }) => der.toBase64());
+function authoritiesOf({ certificateAuthority }: ClusterEndpoint): readonly TrustAuthority[] {
+  return readAuthorities(certificateAuthority?.pem ?? new Uint8Array()).authorities;
+}
+
+function notPinned(authority: TrustAuthority, path: string): AgentError {
+  const { pin } = authority;
+  return new AgentError(
+    'API_UNTRUSTED',
+    `the kubeconfig of the node has no CA that verifies the API server, and the CA ${authorityName(authority)} of ${path} is not in trust.caCertHashes`,
+    { remedy: `If this CA is right, add ${pin} to trust.caCertHashes; otherwise remove ${path}` },
+  );
 }
 
 function certificatesOf({ certificateAuthority }: ClusterEndpoint): PemBlock[] {

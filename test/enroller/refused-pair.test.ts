@@ -3,6 +3,8 @@ import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { parse, stringify } from 'yaml';
+import type { CaPin } from '../../src/core/ca-pin.ts';
+import { parseCaPin } from '../../src/core/ca-pin.ts';
 import type { AgentConfig } from '../../src/core/config.ts';
 import type { AgentError } from '../../src/core/errors.ts';
 import { toFailure } from '../../src/core/errors.ts';
@@ -19,9 +21,10 @@ import { clientTemplate, servingSpec, servingTemplate } from '../core/fixtures.t
 import { clientSpec } from '../keeper/fixtures.ts';
 import { base64 } from '../kube/support/api-server.ts';
 import { pinOf } from '../support/discovery-plane.ts';
+import { trustDefaults } from '../support/trust-defaults.ts';
 import { startSandbox } from '../sandbox/sandbox.ts';
 import { userOf, withOldCa } from './credentials.ts';
-import { discoveryOf, withDiscovery } from './discovered.ts';
+import { discoveryOf, pin, withDiscovery } from './discovered.ts';
 import { enrolledPair, enrollerOn } from './enrolled-pair.ts';
 import { authority, Bench, issue } from './fixtures.ts';
 
@@ -237,6 +240,32 @@ describe('ApiAccess without a CA that verifies the API server', () => {
     await access.ready();
     assert.deepEqual([access.source, access.isJoining], ['bootstrap', true]);
     assert.equal(bench.all('identity-refused').length, 1);
+  });
+
+  it('refuses a CA of the bootstrap kubeconfig that trust.caCertHashes lacks', async () => {
+    await using bench = await Bench.create();
+    const clientPair = await enrolledPair(bench);
+    await loseTrust(bench);
+    const configWith = (hash: CaPin): AgentConfig => ({
+      ...bench.config,
+      trust: { ...trustDefaults, pins: [hash] },
+    });
+    await using access = bench.access(clientPair, { clock, config: configWith(pin) });
+    for (const attempt of [1, 2]) {
+      assert.equal(await failOnce(access), true);
+      await assert.rejects(access.ready(), {
+        code: 'API_UNTRUSTED',
+        message:
+          /^the kubeconfig of the node has no CA that verifies .* is not in trust.caCertHashes$/,
+        remedy: /^If this CA is right, add sha256:[0-9a-f]{64} to trust.caCertHashes; otherwise/,
+      });
+      assert.equal(bench.all('api-request').length, attempt);
+    }
+    const pinned = configWith(parseCaPin(pinOf(bench.sandbox.caPem)) ?? pin);
+    await using other = bench.access(clientPair, { clock, config: pinned });
+    assert.equal(await failOnce(other), true);
+    await other.ready();
+    assert.equal(other.source, 'kubeconfig');
   });
 
   it('dials once in each attempt if the bootstrap kubeconfig has no other CA', async () => {

@@ -6,10 +6,11 @@ import type { AgentConfig } from '../../src/core/config.ts';
 import { AgentError } from '../../src/core/errors.ts';
 import type { ClusterEndpoint } from '../../src/kube/cluster-access.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
+import { trustDefaults } from '../support/trust-defaults.ts';
 import { startSandbox } from '../sandbox/sandbox.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { userOf, withOldCa } from './credentials.ts';
-import { discoveryOf, withDiscovery } from './discovered.ts';
+import { discoveryOf, pin, withDiscovery } from './discovered.ts';
 import { enrolledPair } from './enrolled-pair.ts';
 import { Bench } from './fixtures.ts';
 
@@ -168,6 +169,20 @@ describe('TrustSearch', () => {
     await using access = bench.access(pair, { config: { ...node.config, bootstrapKubeconfig } });
     assert.equal(await userOf(access), 'system:node:worker-1');
     assert.equal(node.runs, 0);
+  });
+
+  it('uses no bootstrap kubeconfig with a CA that trust.caCertHashes lacks', async () => {
+    await using bench = await Bench.create();
+    const node = await nodeOn(bench);
+    const pair = await enrolledPair(bench);
+    const text = await readFile(bench.config.kubeconfig, 'utf8');
+    await writeFile(bench.config.kubeconfig, withOldCa(text, bench.sandbox));
+    const { bootstrapKubeconfig = '' } = bench.config;
+    const config = { ...node.config, bootstrapKubeconfig };
+    const trust = { ...trustDefaults, pins: [pin] };
+    await using access = bench.access(pair, { config: { ...config, trust } });
+    assert.equal(await userOf(access), 'system:node:worker-1');
+    assert.equal(node.runs, 1);
   });
 
   it('names the lost trust and the command if the discovery fails', async () => {

@@ -86,13 +86,10 @@ describe('restartComponent()', () => {
   it('changes nothing in a manifest that it cannot edit', async (test) => {
     const text = `metadata: &m {name: a}\nother: *m\n--- \nkind: Pod\n`;
     const found = await fakeNode(test, text);
-    await assert.rejects(
-      restartComponent(found.restart, environment(found, new SteppingClock())),
-      {
-        code: 'COMPONENT_RESTART',
-        remedy: `Write ${found.manifest} as one YAML document without anchors, tags and aliases, and run this command again`,
-      },
-    );
+    await assert.rejects(restartComponent(found.restart, environment(found, new SteppingClock())), {
+      code: 'COMPONENT_RESTART',
+      remedy: `Write ${found.manifest} as one YAML document without anchors, tags and aliases, and run this command again`,
+    });
     assert.equal(await readFile(found.manifest, 'utf8'), text);
   });
 });
