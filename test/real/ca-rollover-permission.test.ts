@@ -225,4 +225,12 @@ describe('obstaclesTo()', { skip }, () => {
     assert.match(found, /^cp2 is unhealthy: .*127\.9\.9\.9/);
     assert.deepEqual(others, []);
   });
+
+  it('ignores an excepted node that is off', async () => {
+    await objects.setNodeReady('cp2', 'False');
+    await objects.setManagerReady('cp2', 'False');
+    await objects.setAddress('cp2', '127.9.9.9');
+    assert.deepEqual(await obstacles({ exceptNodes: new Set(['cp2']) }), []);
+    assert.equal((await obstacles()).length, 3);
+  });
 });

@@ -95,12 +95,27 @@ export async function viewRollover(question: RolloverQuestion): Promise<Rollover
   const view = { server, authorities, state, local, others };
   const { old, next } = authorities;
   if (next === undefined) return { ...view, probes: [], gates: [] };
-  const probes = await step('the API servers', question, async () =>
+  const all = await step('the API servers', question, async () =>
     probe(servers, { authorities, now: serverClock.now(), question }),
   );
+  const probes = withoutAbsent(all, confirmed);
   const both = { old, next };
   const found = { ...view, authorities: both, probes, ...(unlisted !== undefined && { unlisted }) };
   return { ...view, probes, gates: await judge(found, question) };
+}
+
+/**
+ * Without the API servers of excepted Nodes that do not answer. One that answers counts: its clients
+ * need the same CAs as those of the others.
+ */
+export function withoutAbsent(
+  probes: readonly ServerProbe[],
+  { exceptNodes }: Confirmed,
+): ServerProbe[] {
+  return probes.filter(
+    ({ server: { name }, served }) =>
+      served.issuedBy !== 'unreadable' || exceptNodes?.has(name) !== true,
+  );
 }
 
 /** Names what the command waits for. */

@@ -28,6 +28,8 @@ export interface HealthQuestion {
    * because the step repairs them.
    */
   readonly isRepair: boolean;
+  /** Nodes that the administrator has excepted, because they are off. */
+  readonly exceptNodes?: ReadonlySet<string>;
   readonly version: string;
   readonly clock: Clock;
   readonly signal: AbortSignal;
@@ -40,9 +42,12 @@ export interface HealthQuestion {
  * @throws AgentError as KubeClient.request
  */
 export async function healthProblems(question: HealthQuestion): Promise<GateReason[]> {
-  const { client, signal } = question;
-  const nodes = await readControlPlaneNodes(client, signal);
-  const pods = await readMirrorPods(client, signal);
+  const { client, signal, exceptNodes } = question;
+  const isExpected = (node: string): boolean => exceptNodes?.has(node) !== true;
+  const nodes = (await readControlPlaneNodes(client, signal)).filter(({ name }) =>
+    isExpected(name),
+  );
+  const pods = (await readMirrorPods(client, signal)).filter(({ node }) => isExpected(node));
   const found = await Promise.all([
     withoutKubelet(question),
     unhealthyHere(question),
@@ -111,8 +116,9 @@ async function unhealthyHere(question: HealthQuestion): Promise<GateReason[]> {
 }
 
 async function unhealthyElsewhere(question: HealthQuestion): Promise<GateReason[]> {
-  const { client, hostName, addresses, components, version, clock, signal } = question;
-  const servers = await otherApiServers(client, { nodeName: hostName, addresses }, signal);
+  const { client, hostName, addresses, components, version, clock, signal, exceptNodes } = question;
+  const all = await otherApiServers(client, { nodeName: hostName, addresses }, signal);
+  const servers = all.filter(({ name }) => exceptNodes?.has(name) !== true);
   const { access } = client;
   const problems = await Promise.all([
     unhealthyServers(servers, { access, version, clock, signal }),

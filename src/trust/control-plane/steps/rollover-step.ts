@@ -53,7 +53,7 @@ export async function planRolloverStep(
   const node = await readRolloverNode(request);
   if (node === undefined) return withoutFiles(step, request);
   const own = await planNodeStep(step, { node, clock, version });
-  const plane = await readControlPlane(request);
+  const plane = await readControlPlane(request, options);
   const cluster =
     own.obstacles.length > 0 ? [] : await clusterTasks({ step, node, plane }, request);
   const tasks = [...own.tasks, ...cluster, ...own.lastTasks];
@@ -93,10 +93,17 @@ function withoutFiles(step: NodeStepName, { hostName, directories }: StepRequest
   return { ...common, refusals: [missing], notes: [] };
 }
 
-/** What the cluster knows of the nodes. @throws AgentError as KubeClient.request */
-export async function readControlPlane(request: StepRequest): Promise<ControlPlane> {
+/**
+ * What the cluster knows of the nodes, without those that are excepted: the step does not wait for them.
+ * @throws AgentError as KubeClient.request
+ */
+export async function readControlPlane(
+  request: StepRequest,
+  { confirmed: { exceptNodes } }: Pick<GateOptions, 'confirmed'>,
+): Promise<ControlPlane> {
   const { client, signal, hostName, directories } = request;
-  const nodes = await readControlPlaneNodes(client, signal);
+  const all = await readControlPlaneNodes(client, signal);
+  const nodes = all.filter(({ name }) => exceptNodes?.has(name) !== true);
   return {
     others: withOwn(nodes, request).others,
     pods: await readMirrorPods(client, signal),
@@ -207,7 +214,7 @@ async function refusals(
     readonly plane: ControlPlane;
   },
   request: StepRequest,
-  { onWait }: GateOptions,
+  { onWait, confirmed: { exceptNodes } }: GateOptions,
 ): Promise<GateReason[]> {
   if (obstacles.length > 0) return [...harm, ...obstacles];
   const isNeeded = step === 'finish' || !isRepair;
@@ -219,6 +226,7 @@ async function refusals(
     components,
     gates: isNeeded ? gates : [],
     isRepair,
+    ...(exceptNodes && { exceptNodes }),
     onWait,
   });
   return [...(isRepair ? [] : harm), ...found];

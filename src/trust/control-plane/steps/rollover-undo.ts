@@ -29,7 +29,7 @@ export async function planRolloverUndo(
   const view = await viewOf(node, request, options);
   return {
     ...common,
-    tasks: step === 'trust' ? await returnTasks(node, request) : [],
+    tasks: step === 'trust' ? await returnTasks(node, request, options) : [],
     refusals: step === 'trust' ? certificatesByNext(view) : lostOld(node, view),
   };
 }
@@ -92,8 +92,12 @@ function lostOld({ old }: RolloverNode, { probes }: RolloverView): GateReason[] 
  * `kubeadm upgrade` must not write flags for files that the node no longer has. The last node that
  * returns removes the new CA from cluster-info.
  */
-async function returnTasks(node: RolloverNode, request: StepRequest): Promise<ClusterTask[]> {
-  const plane = await readControlPlane(request);
+async function returnTasks(
+  node: RolloverNode,
+  request: StepRequest,
+  options: GateOptions,
+): Promise<ClusterTask[]> {
+  const plane = await readControlPlane(request, options);
   const { old, next } = authoritiesOf(node);
   const isLast = nodesBehind('finish', plane).length === 0;
   return [
