@@ -4,7 +4,7 @@ import { kubeletNote } from './kubelet-note.ts';
 import { bridgeOf, caPath } from './node-files.ts';
 import { applyCommand } from './apply-command.ts';
 import { bridgeObstacle } from './new-authority.ts';
-import { harmOn, latestStep } from './stage.ts';
+import { harmOn, latestStep, repairingStep } from './stage.ts';
 import { finishTasks, removalTask } from './steps/finish.ts';
 import { switchTasks } from './steps/switch.ts';
 import { trustTasks } from './steps/trust.ts';
@@ -25,7 +25,7 @@ export interface NodeStep {
   readonly harm: readonly GateReason[];
   /** What apply leaves to others. */
   readonly notes: readonly string[];
-  /** The step has begun on this node before. */
+  /** The step repairs the files of this node, because it has been done here before. */
   readonly isRepair: boolean;
 }
 
@@ -38,8 +38,9 @@ export async function planNodeStep(step: NodeStepName, context: CheckContext): P
   const { node } = context;
   const latest = await latestStep(node);
   const harm = await harmOn(node, latest);
-  const obstacles = await obstaclesTo(step, latest, context);
-  const isRepair = order[latest] >= order[step];
+  const repairing = repairingStep(node, latest);
+  const obstacles = await obstaclesTo(step, repairing, context);
+  const isRepair = order[repairing] >= order[step];
   const common = { obstacles, harm, isRepair };
   if (obstacles.length > 0) return { ...common, tasks: [], lastTasks: [], notes: [] };
   return {

@@ -3,7 +3,7 @@ import type { KubernetesDirectories } from '../../pki/layout.ts';
 import { Tree } from '../../sys/tree.ts';
 import { applyCommand } from './apply-command.ts';
 import { readRolloverNode } from './node-files.ts';
-import { latestStep } from './stage.ts';
+import { latestStep, repairingStep } from './stage.ts';
 
 /**
  * The command that writes the files of this node again. Undefined outside of a rollover, for a user
@@ -13,7 +13,8 @@ export async function repairOn(directories: KubernetesDirectories): Promise<stri
   try {
     const node = await readRolloverNode({ tree: new Tree('/'), directories });
     const latest = node && (await latestStep(node));
-    return latest === undefined || latest === 'create' ? undefined : applyCommand(latest);
+    if (node === undefined || latest === undefined || latest === 'create') return undefined;
+    return applyCommand(repairingStep(node, latest));
   } catch (error) {
     if (error instanceof AgentError) return undefined;
     throw error;

@@ -38,10 +38,19 @@ function isFirst({ found, next }: RolloverNode, file: CaFile): boolean {
   return first !== undefined && haveSameKey(first, next.certificate);
 }
 
+/**
+ * The step that repairs the files of this node. Until the new CA signs, a `switch` that has begun needs
+ * its gates, so the step before it repairs the files.
+ */
+export function repairingStep(node: RolloverNode, latest: Step): Step {
+  const isSwitched = isFirst(node, 'signing') || isFirst(node, 'trusted');
+  return latest === 'switch' && !isSwitched ? 'trust' : latest;
+}
+
 /** Files of this node that stop signing, or reject clients, and the step that repairs them. */
 export async function harmOn(node: RolloverNode, latest: Step): Promise<GateReason[]> {
   if (latest === 'create') return [];
-  const remedy = `Run on this node: ${applyCommand(latest)}`;
+  const remedy = `Run on this node: ${applyCommand(repairingStep(node, latest))}`;
   const messages = [...signingHarm(node), ...(await keyHarm(node)), ...trustHarm(node, latest)];
   return messages.map((message) => ({ state: 'harmful', message, remedy }));
 }

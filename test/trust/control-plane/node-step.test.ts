@@ -22,6 +22,7 @@ import {
   plan,
   textIn,
   walk,
+  write,
   writeManifests,
   writeNextAuthority,
 } from './rollover-tree.ts';
@@ -236,6 +237,26 @@ describe('planNodeStep()', () => {
     assert.deepEqual(namesOf(changedFiles(await plan(node, 'finish'))), [
       'files of the rollover: ca-previous.crt',
     ]);
+  });
+
+  it('takes a switch that stopped after its first task for no repair', async (context) => {
+    const node = await created(context);
+    await walk(node, 'trust');
+    const [first] = (await plan(node, 'switch')).tasks;
+    assert.ok(first);
+    await write(first);
+    const begun = await plan(node, 'switch');
+    assert.deepEqual([begun.isRepair, begun.obstacles, begun.harm], [false, [], []]);
+    await copyFile(join(node.certificates, 'ca-signing.crt'), join(node.certificates, 'ca.crt'));
+    const { harm, obstacles } = await plan(node, 'switch');
+    assert.match(harm[0]?.message ?? '', /ca.crt lacks the new CA, so clients/);
+    for (const { remedy } of [...harm, ...obstacles])
+      assert.match(remedy ?? '', /apply trust --ca kubernetes$/);
+    const repair = await plan(node, 'trust');
+    assert.deepEqual([repair.isRepair, repair.obstacles], [true, []]);
+    await walk(node, 'trust', 'switch');
+    assert.equal((await plan(node, 'switch')).isRepair, true);
+    assert.deepEqual(changedFiles(await plan(node, 'switch')), []);
   });
 
   for (const { name, after, change, changed, harm } of repairs) {

@@ -11,9 +11,14 @@ describe('repairOn()', () => {
       'ca-next.crt': next.pem,
       'ca-next.key': next.key.toString(),
     };
-    // The node has a certificate from the new CA.
+    // The node has a certificate from the new CA, but the old CA still signs.
     const repair = await repairOn(await writeControlPlane(context, created));
-    assert.equal(repair, 'nodecertd ca-rollover apply switch --ca kubernetes');
+    assert.equal(repair, 'nodecertd ca-rollover apply trust --ca kubernetes');
+    const switched = { ...created, 'ca-signing.crt': next.pem };
+    assert.equal(
+      await repairOn(await writeControlPlane(context, switched)),
+      'nodecertd ca-rollover apply switch --ca kubernetes',
+    );
     const none = await repairOn(await writeControlPlane(context, { 'ca.crt': old.pem }));
     assert.equal(none, undefined);
   });

@@ -80,7 +80,8 @@ export async function walk(
   }
 }
 
-async function write({ files, make }: FileTask): Promise<void> {
+/** Writes the files of a task, without its restart and check. */
+export async function write({ files, make }: FileTask): Promise<void> {
   if (files.length === 0) return;
   using made = await make();
   const written = made.changes.flatMap(({ path, after }) =>
