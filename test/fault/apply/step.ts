@@ -64,7 +64,7 @@ export async function undo(root: string, step: NodeStepName): Promise<void> {
 
 /** No API server and no kubelet of this node runs. */
 function withoutServers(task: FileTask): FileTask {
-  return task.restart === undefined ? without(task, 'check') : task;
+  return without(task, 'check');
 }
 
 async function environmentOf(root: string, step: NodeStepName) {

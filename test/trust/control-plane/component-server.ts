@@ -45,6 +45,7 @@ export async function startComponent({
     const socket = request.socket as TLSSocket;
     request.resume();
     if (!socket.authorized) return answer(response, 401, statusOf(401, 'Unauthorized'));
+    if (request.url?.includes('/leases/')) return answer(response, 404, statusOf(404, 'NotFound'));
     if (request.method !== 'POST') return answer(response, 403, statusOf(403, 'Forbidden'));
     const { subject } = socket.getPeerCertificate();
     answer(response, 201, { status: { userInfo: { username: subject.CN } } });

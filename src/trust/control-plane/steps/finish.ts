@@ -30,8 +30,8 @@ export async function finishTasks(context: CheckContext): Promise<FileTask[]> {
       ],
       { check: async (signal) => requireClientTrust(context, nextAlone, signal) },
     ),
-    await managerTask(node, usualFiles, wish),
-    await schedulerTask(node, wish),
+    await managerTask(context, usualFiles, wish),
+    await schedulerTask(context, wish),
     ...(await administratorTasks(node, wish)),
     await withoutBridge(context),
   ];

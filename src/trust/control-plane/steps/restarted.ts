@@ -1,4 +1,6 @@
 import { fileOf } from '../../../pki/layout.ts';
+import type { CheckContext } from '../check.ts';
+import { requireLeaseAccess } from '../lease-access.ts';
 import { requireSigningPair } from '../signing-pair.ts';
 import type { KubeconfigName, KubeconfigWish } from '../kubeconfig.ts';
 import { kubeconfigReplacement } from '../kubeconfig.ts';
@@ -12,10 +14,11 @@ import type { FileTask } from '../task.ts';
 
 /** kube-controller-manager reads its flags, its kubeconfig and the CAs that it publishes only when it starts. */
 export async function managerTask(
-  node: RolloverNode,
+  context: CheckContext,
   files: ManagerFiles,
   wish: KubeconfigWish,
 ): Promise<FileTask> {
+  const { node } = context;
   const name = 'controller-manager.conf';
   const replacements = [
     await kubeconfigReplacement(node, name, wish),
@@ -26,15 +29,23 @@ export async function managerTask(
       component: 'kube-controller-manager',
       reads: [pathOf(node, name), caPath(node, files.root)],
     },
-    check: async () => requireSigningPair(node, files.signing),
+    check: async (signal) => {
+      await requireSigningPair(node, files.signing);
+      await requireLeaseAccess(context, 'kube-controller-manager', signal);
+    },
   });
 }
 
-export async function schedulerTask(node: RolloverNode, wish: KubeconfigWish): Promise<FileTask> {
+export async function schedulerTask(
+  context: CheckContext,
+  wish: KubeconfigWish,
+): Promise<FileTask> {
+  const { node } = context;
   const name = 'scheduler.conf';
   staticPod(node, 'kube-scheduler');
   return fileTask('kube-scheduler', [await kubeconfigReplacement(node, name, wish)], {
     restart: { component: 'kube-scheduler', reads: [pathOf(node, name)] },
+    check: async (signal) => requireLeaseAccess(context, 'kube-scheduler', signal),
   });
 }
 

@@ -49,8 +49,8 @@ export async function switchTasks(context: CheckContext): Promise<FileTask[]> {
         },
       },
     ),
-    await managerTask(node, rolloverFiles, wish),
-    await schedulerTask(node, wish),
+    await managerTask(context, rolloverFiles, wish),
+    await schedulerTask(context, wish),
     ...(await administratorTasks(node, wish)),
   ];
 }

@@ -22,7 +22,7 @@ export async function trustTasks(context: CheckContext): Promise<FileTask[]> {
       await keyReplacement(node, 'signing', 'old'),
       caReplacement(node, 'bundle', both),
     ]),
-    await managerTask(node, rolloverFiles, wish),
+    await managerTask(context, rolloverFiles, wish),
     fileTask(
       'trusted CAs',
       [
@@ -32,7 +32,7 @@ export async function trustTasks(context: CheckContext): Promise<FileTask[]> {
       ],
       { check: async (signal) => requireClientTrust(context, both, signal) },
     ),
-    await schedulerTask(node, wish),
+    await schedulerTask(context, wish),
     ...(await administratorTasks(node, wish)),
   ];
 }
