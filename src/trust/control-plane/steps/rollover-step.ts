@@ -6,6 +6,7 @@ import { gatesBefore } from '../../cluster/gate.ts';
 import { leadingNode } from '../../cluster/plan-facts.ts';
 import type { RolloverQuestion, RolloverView } from '../../cluster/rollover.ts';
 import { viewRollover } from '../../cluster/rollover.ts';
+import { administratorObstacles } from '../administrator.ts';
 import { applyCommand } from '../apply-command.ts';
 import { clientAuthoritiesTask } from '../client-authorities-task.ts';
 import type { ManagerFlags } from '../cluster-tasks.ts';
@@ -204,7 +205,7 @@ async function refusals(
     step,
     own: { obstacles, harm, isRepair },
     gates,
-    node: { components, next },
+    node,
     plane: { others },
   }: {
     readonly step: NodeStepName;
@@ -217,19 +218,23 @@ async function refusals(
   { onWait, confirmed: { exceptNodes } }: GateOptions,
 ): Promise<GateReason[]> {
   if (obstacles.length > 0) return [...harm, ...obstacles];
+  const { client, directories } = request;
+  const authorities = authoritiesOf(node);
   const isNeeded = step === 'finish' || !isRepair;
   const found = await obstaclesTo({
     ...request,
     step,
-    next: readAuthority(next.certificate.der),
+    next: authorities.next,
     others,
-    components,
+    components: node.components,
     gates: isNeeded ? gates : [],
     isRepair,
     ...(exceptNodes && { exceptNodes }),
     onWait,
   });
-  return [...(isRepair ? [] : harm), ...found];
+  const administrator =
+    step === 'finish' ? administratorObstacles(client.access, authorities, directories) : [];
+  return [...(isRepair ? [] : harm), ...administrator, ...found];
 }
 
 function notesOn(step: NodeStepName, plane: ControlPlane): string[] {
