@@ -116,10 +116,18 @@ export function kubeletClientsOf(
   { reported }: ControlPlanes,
   authorities: RolloverAuthorities,
 ): KubeletClient[] {
-  return reported.flatMap(({ node, report: { kubeletClientChangedAt: changedAt, leaves } }) => {
+  return reported.flatMap(({ node, report }) => {
+    const { kubeletClientChangedAt: changedAt, leaves, startedAt } = report;
     if (changedAt === undefined) return [];
-    const issuer = sideOf(leaves['apiserver-kubelet-client']?.issuer ?? '', authorities);
-    return [{ place: `apiserver-kubelet-client.crt on ${node}`, changedAt, issuer }];
+    const serverStartedAt = startedAt['kube-apiserver'];
+    return [
+      {
+        place: `apiserver-kubelet-client.crt on ${node}`,
+        changedAt,
+        ...(serverStartedAt !== undefined && { serverStartedAt }),
+        issuer: sideOf(leaves['apiserver-kubelet-client']?.issuer ?? '', authorities),
+      },
+    ];
   });
 }
 

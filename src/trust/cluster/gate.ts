@@ -83,6 +83,8 @@ export interface KubeletClient {
   /** As in `apiserver-kubelet-client.crt on control-plane-2`. */
   readonly place: string;
   readonly changedAt: Instant;
+  /** When kube-apiserver started; absent if it is unknown. */
+  readonly serverStartedAt?: Instant;
   readonly issuer: ProbedIssuer['issuer'];
 }
 

@@ -5,6 +5,7 @@ import { shortFingerprint } from '../../core/trust.ts';
 import type { ClusterAccess } from '../../kube/cluster-access.ts';
 import { KubeClient } from '../../kube/rest-client.ts';
 import type { KubernetesDirectories } from '../../pki/layout.ts';
+import { startOf } from '../../pki/renewal/component-start.ts';
 import { ServerClock } from '../../pki/unattended/server-clock.ts';
 import type { Clock } from '../../sys/clock.ts';
 import { interfaceAddresses } from '../../sys/network-interfaces.ts';
@@ -161,6 +162,7 @@ interface Findings {
 async function judge(found: Findings, question: RolloverQuestion): Promise<Gate[]> {
   const { authorities, state, local, others, probes, unlisted } = found;
   const kubelets = await step('the kubelets', question, async () => dialReady(found, question));
+  const serverStartedAt = await startOf('kube-apiserver', question);
   const components = [...local.leaves, ...leavesOf(others, authorities)];
   const clients = await clientUse({ ...found, components }, question);
   const input = {
@@ -170,7 +172,9 @@ async function judge(found: Findings, question: RolloverQuestion): Promise<Gate[
     signingFiles: [...local.signingFiles, ...signingFilesOf(others, authorities)],
     leaves: [...components, ...kubelets],
     kubeletClients: [
-      ...(local.kubeletClient === undefined ? [] : [local.kubeletClient]),
+      ...(local.kubeletClient === undefined
+        ? []
+        : [{ ...local.kubeletClient, ...(serverStartedAt !== undefined && { serverStartedAt }) }]),
       ...kubeletClientsOf(others, authorities),
     ],
     hiddenControlPlanes: others.hidden,

@@ -87,11 +87,13 @@ function reasonFor(
 }
 
 function ofKubeletClient(
-  { place, changedAt }: KubeletClient,
+  { place, changedAt, serverStartedAt }: KubeletClient,
   { state: { readAt } }: GateInput,
 ): GateReason[] {
   const age = readAt - changedAt;
-  if (age >= kubeletClientDelay) return [];
+  // An API server also reads the file when it starts.
+  const isRead = serverStartedAt !== undefined && serverStartedAt > changedAt;
+  if (isRead || age >= kubeletClientDelay) return [];
   return [
     {
       state: 'waiting',

@@ -108,6 +108,20 @@ describe('judgeReissued()', () => {
       }),
       [],
     ],
+    'accepts the client certificate for kubelets of an API server that started later': [
+      withLeaves(done, {
+        kubeletClients: [
+          { place: 'cp1', changedAt: now - 2 * minute, serverStartedAt: now, issuer: 'next' },
+          {
+            place: 'cp2',
+            changedAt: now - 2 * minute,
+            serverStartedAt: now - 3 * minute,
+            issuer: 'next',
+          },
+        ],
+      }),
+      ['waiting cp2 changed 2m ago, and API servers may use the previous one for 6m'],
+    ],
     'is unknown for a control-plane node without a report': [
       withLeaves(done, { hiddenControlPlanes: [{ state: 'unknown', message: 'no report' }] }),
       ['unknown no report'],
