@@ -1,5 +1,6 @@
 import type { Failure } from '../../core/errors.ts';
 import { without } from '../../core/without.ts';
+import { publishedAuthorities } from './authorities.ts';
 import type { Gate, GateInput, ProbedIssuer } from './gate.ts';
 import { judgeDroppable } from './gates/droppable.ts';
 import { judgeNodes } from './gates/nodes.ts';
@@ -10,7 +11,7 @@ import type { ServersFacts } from './gates/servers.ts';
 import { judgeServers } from './gates/servers.ts';
 import { judgeServing } from './gates/serving.ts';
 import { judgeSigner } from './gates/signer.ts';
-import { gateOf } from './gates/verdict.ts';
+import { gateOf, holds } from './gates/verdict.ts';
 import { leftovers } from './leftovers.ts';
 import type { TrustFile } from './local-trust.ts';
 import { isNextInUse } from './next-in-use.ts';
@@ -49,10 +50,12 @@ function serversFacts(
   isOldInUse: boolean,
 ): ServersFacts {
   const { leaves = [], hiddenControlPlanes = [] } = input;
+  const published = publishedAuthorities(input.state);
   return {
     probes,
     isOldInUse,
     isNextInUse: isNextInUse(input),
+    isOldGone: published.length > 0 && !holds(published, input.authorities.old),
     kubeletAuthorities,
     servedByKubelets: new Set(kubelets.map(({ issuer }) => issuer)),
     readAt: input.state.readAt,

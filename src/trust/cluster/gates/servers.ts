@@ -14,6 +14,8 @@ export interface ServersFacts {
   readonly isOldInUse: boolean;
   /** The new CA has issued a certificate already. */
   readonly isNextInUse: boolean;
+  /** The cluster publishes the new CA alone: the rollover is complete on all nodes that were on. */
+  readonly isOldGone: boolean;
   /** The file of each kube-apiserver that has --kubelet-certificate-authority. */
   readonly kubeletAuthorities: readonly TrustFile[];
   /** The CAs by which kubelets serve a certificate now. */
@@ -32,8 +34,8 @@ const kubeletAuthorityDelay = 6 * minute;
 
 /** G1: each API server accepts certificates of both CAs from clients and from kubelets. */
 export function judgeServers(facts: ServersFacts): Gate {
-  const { probes, isOldInUse, isNextInUse, unlisted, managers } = facts;
-  const repair = repairCommand(isNextInUse);
+  const { probes, isOldInUse, isNextInUse, isOldGone, unlisted, managers } = facts;
+  const writeBoth = `Write both CAs into the file of its --client-ca-file, which it reloads within a second; on a node of kubeadm: ${repairCommand(isNextInUse)}`;
   const users = { old: managersWith('old', managers), new: managersWith('next', managers) };
   return gateOf('G1', [
     ...(unlisted === undefined ? [] : [unseen('all API servers', unlisted.message)]),
@@ -44,7 +46,7 @@ export function judgeServers(facts: ServersFacts): Gate {
       result: ({ byNext }) => byNext,
       isInUse: isNextInUse,
       managers: users.new,
-      repair,
+      remedy: isOldGone ? returnRemedy : writeBoth,
     }),
     // At the end of a rollover, a server has to reject certificates that the old CA issued.
     ...(isOldInUse
@@ -53,7 +55,7 @@ export function judgeServers(facts: ServersFacts): Gate {
           result: ({ byOld }) => byOld,
           isInUse: true,
           managers: users.old,
-          repair,
+          remedy: writeBoth,
         })
       : []),
     ...facts.kubeletAuthorities.flatMap((file) => ofKubeletAuthority(file, facts)),
@@ -126,18 +128,21 @@ function withoutKey(probes: readonly ServerProbe[], isOldInUse: boolean): GateRe
   }));
 }
 
+/** A node that was off until the end has no file of the rollover, so no step repairs it. */
+const returnRemedy =
+  'If the node was off during the rollover, copy ca.crt and ca.key to it from another control-plane node, and run there: kubeadm certs renew all; then follow "A control-plane node was off" in docs/ca-rollover.md';
+
 interface Rejection {
   readonly ca: 'old' | 'new';
   readonly result: (probe: ServerProbe) => ProbeResult;
   readonly isInUse: boolean;
   readonly managers: readonly string[];
-  /** The command that writes the file again. */
-  readonly repair: string;
+  readonly remedy: string;
 }
 
 function rejections(
   probes: readonly ServerProbe[],
-  { ca, result, isInUse, managers, repair }: Rejection,
+  { ca, result, isInUse, managers, remedy }: Rejection,
 ): GateReason[] {
   const objects = probes
     .filter((probe) => result(probe).kind === 'rejected')
@@ -151,7 +156,7 @@ function rejections(
     {
       state: isInUse ? 'harmful' : 'waiting',
       message: `kube-apiserver rejects client certificates issued by the ${ca} CA${consequence}`,
-      remedy: `Write both CAs into the file of its --client-ca-file, which it reloads within a second; on a node of kubeadm: ${repair}`,
+      remedy,
       objects,
     },
   ];

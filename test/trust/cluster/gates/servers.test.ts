@@ -143,6 +143,7 @@ const none: ServersFacts = {
   probes: [],
   isOldInUse: true,
   isNextInUse: false,
+  isOldGone: false,
   servedByKubelets: new Set(),
   kubeletAuthorities: [],
   managers: [],
@@ -178,4 +179,12 @@ describe('judgeServers()', () => {
       assert.equal(reasons[0]?.remedy?.endsWith(command), true);
     });
   }
+
+  it('names no step for a node that was off until the old CA was gone', () => {
+    const probes = [probe('cp3', noKey, rejected)];
+    const facts = { probes, isNextInUse: true, isOldInUse: false, isOldGone: true };
+    const { state, reasons } = judgeServers({ ...none, ...facts });
+    assert.equal(state, 'harmful');
+    assert.match(reasons[0]?.remedy ?? '', /run there: kubeadm certs renew all;/);
+  });
 });
