@@ -5,7 +5,7 @@ import { keyAlgorithms } from '../core/certificate-spec.ts';
 import { AgentError } from '../core/errors.ts';
 import { day } from '../core/instant.ts';
 import { parseLifetime } from '../pki/renewal/lifetime.ts';
-import type { Step } from '../trust/control-plane/task.ts';
+import type { CaName, Step } from '../trust/control-plane/task.ts';
 import { steps } from '../trust/control-plane/task.ts';
 import type { GateFlags } from './ca-rollover-options.ts';
 import { addGateOptions } from './ca-rollover-options.ts';
@@ -15,6 +15,7 @@ import type { OutputFormat } from './print.ts';
 import { outputOption } from './print.ts';
 
 export interface ApplyOptions extends DirectoryOptions, GateFlags {
+  readonly ca: CaName;
   readonly kubeconfig?: string;
   readonly subject?: string;
   readonly key?: KeyAlgorithm;

@@ -121,7 +121,8 @@ async function openNode(
   const onDate = serverClock.note;
   const client = resources.use(await KubeClient.open({ access, version, clock, onDate }));
   const addresses = new Set(interfaceAddresses());
-  const request = { ...renewal, client, hostName: environment.hostName, addresses };
+  const { hostName } = environment;
+  const request = { ...renewal, ca: options.ca, client, hostName, addresses };
   return { request, serverClock, restarts: restartsOf(await findLocalNode(directories)) };
 }
 

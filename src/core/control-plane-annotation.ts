@@ -37,6 +37,9 @@ export interface ControlPlaneTrust {
   /** The number of CAs in etcd/ca.crt and in front-proxy-ca.crt. */
   readonly etcdAuthorities?: number;
   readonly frontProxyAuthorities?: number;
+  /** The CAs of etcd/ca-next.crt and of front-proxy-ca-next.crt. */
+  readonly etcdNext?: string;
+  readonly frontProxyNext?: string;
 }
 
 /** A certificate of a component or an administrator. */
@@ -78,6 +81,8 @@ export function formatControlPlaneAnnotation(report: ControlPlaneAnnotation): st
     },
     etcd: report.etcdAuthorities,
     frontProxy: report.frontProxyAuthorities,
+    etcdNext: report.etcdNext,
+    frontProxyNext: report.frontProxyNext,
     started: mapValues(startedAt, formatInstant),
     t: formatInstant(report.reportedAt),
   });
@@ -107,6 +112,7 @@ const malformed = new Error('the annotation is malformed');
 /** @throws malformed */
 function reportIn(fields: Readonly<Record<string, unknown>>): ControlPlaneAnnotation {
   const { v, next, signer, kubeletClient, kubeletCA, etcd, frontProxy } = fields;
+  const { etcdNext, frontProxyNext } = fields;
   if (v !== 1) throw malformed;
   const cas = present(shortFingerprintsIn(fields['cas']));
   const ca = (index: unknown): string => authorityAt(index, cas);
@@ -119,6 +125,8 @@ function reportIn(fields: Readonly<Record<string, unknown>>): ControlPlaneAnnota
     ...(kubeletCA !== undefined && { kubeletAuthority: kubeletAuthorityIn(kubeletCA, cas) }),
     ...(etcd !== undefined && { etcdAuthorities: countIn(etcd) }),
     ...(frontProxy !== undefined && { frontProxyAuthorities: countIn(frontProxy) }),
+    ...(etcdNext !== undefined && { etcdNext: fingerprintIn(etcdNext) }),
+    ...(frontProxyNext !== undefined && { frontProxyNext: fingerprintIn(frontProxyNext) }),
     startedAt: mapRecord(fields['started'], isStartedComponent, (time) => present(timeIn(time))),
     reportedAt: present(timeIn(fields['t'])),
   };
@@ -153,6 +161,11 @@ function kubeletAuthorityIn(
   const { ca, t } = recordOf(value);
   const authorities = present(selected(cas, ca));
   return { authorities, ...(t !== undefined && { changedAt: present(timeIn(t)) }) };
+}
+
+/** @throws malformed */
+function fingerprintIn(value: unknown): string {
+  return present(isShortFingerprint(value) ? value : undefined);
 }
 
 /** @throws malformed */

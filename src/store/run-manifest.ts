@@ -44,6 +44,8 @@ const manifestSchema = v.object({
   kind: v.picklist(['AdoptionManifest', 'RenewalManifest', 'RolloverManifest', 'TrustManifest']),
   /** The step of a CA rollover. */
   step: v.exactOptional(v.string()),
+  /** The CA of a CA rollover; absent for the CA of Kubernetes. */
+  ca: v.exactOptional(v.string()),
   version: v.string(),
   /** Orders the runs even when the clock was set back. */
   sequence: whole,

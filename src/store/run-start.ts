@@ -18,6 +18,7 @@ export async function startRun({
   kind,
   version,
   step,
+  ca,
   changes,
   plan,
 }: {
@@ -28,6 +29,8 @@ export async function startRun({
   readonly version: string;
   /** The step of a CA rollover. */
   readonly step?: string;
+  /** The CA of a CA rollover. */
+  readonly ca?: string;
   /** None for a run whose files change one item after the other. */
   readonly changes: readonly BackedUpChange[];
   /** The document of the plan, stored beside the copies. */
@@ -46,6 +49,7 @@ export async function startRun({
       apiVersion: 'nodecertd.io/v1alpha1',
       kind,
       ...(step !== undefined && { step }),
+      ...(ca !== undefined && { ca }),
       version,
       sequence,
       state: 'applying',

@@ -7,6 +7,7 @@ import { defaultDirectories } from '../../src/pki/layout.ts';
 import type { Step } from '../../src/trust/control-plane/task.ts';
 
 const usual: ApplyOptions = {
+  ca: 'kubernetes',
   kubernetesDir: defaultDirectories.kubernetes,
   except: [],
   auditLog: [],

@@ -133,6 +133,7 @@ describe('obstaclesTo()', { skip }, () => {
   async function obstacles(changes: Partial<StepQuestion> = {}): Promise<string[]> {
     const machine = { hostName: 'cp1', addresses: new Set(['127.0.0.1']) };
     const found = await obstaclesTo({
+      ca: 'kubernetes',
       step: 'trust',
       client,
       directories: { kubernetes: folder, certificates: join(folder, 'pki') },

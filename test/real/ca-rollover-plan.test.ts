@@ -65,6 +65,7 @@ async function nodeAfter(
 
 function requestOf({ kubernetes, certificates }: KubeadmTree): StepRequest {
   return {
+    ca: 'kubernetes',
     tree: new Tree('/'),
     directories: { kubernetes, certificates },
     client,

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { AgentError } from '../../core/errors.ts';
 import { readRuns } from '../../store/run-folder.ts';
 import { interruptedRun } from '../../store/run-recovery.ts';
+import type { Manifest } from '../../store/run-manifest.ts';
 import type { KubernetesDirectories } from '../layout.ts';
 import { runsFolder } from './renewal-run.ts';
 
@@ -15,6 +16,11 @@ export function rolloverDirectory({
   return join(kubernetes, '.nodecertd-rollover');
 }
 
+/** The command whose run this is. */
+export function rolloverCommand({ step, ca }: Pick<Manifest, 'step' | 'ca'>): string {
+  return `nodecertd ca-rollover apply ${step ?? ''} --ca ${ca ?? 'kubernetes'}`;
+}
+
 /**
  * The files of an interrupted step may not match, and its completion would refuse or undo later
  * changes.
@@ -25,8 +31,7 @@ export async function requireNoInterruptedStep(
 ): Promise<void> {
   const run = interruptedRun(await readRuns(rolloverDirectory(directories)));
   if (run === undefined) return;
-  const { step = '' } = run.manifest;
-  const command = `nodecertd ca-rollover apply ${step} --ca kubernetes`;
+  const command = rolloverCommand(run.manifest);
   throw new AgentError(
     'STORE_LOCKED',
     `${command} was interrupted, and changes files in ${directories.kubernetes}`,

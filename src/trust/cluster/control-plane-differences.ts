@@ -53,11 +53,25 @@ const comparisons: readonly Comparison[] = [
     remedy: 'Write the same CAs into it on each control-plane node',
   },
   {
+    file: 'etcd/ca-next.crt',
+    contentOf: ({ etcdNext = 'no CA' }) => etcdNext,
+    remedy: copyNext('etcd/ca-next'),
+  },
+  {
     file: 'front-proxy-ca.crt',
     contentOf: ({ frontProxyAuthorities }) => countText(frontProxyAuthorities),
     remedy: 'Write the same CAs into it on each control-plane node',
   },
+  {
+    file: 'front-proxy-ca-next.crt',
+    contentOf: ({ frontProxyNext = 'no CA' }) => frontProxyNext,
+    remedy: copyNext('front-proxy-ca-next'),
+  },
 ];
+
+function copyNext(name: string): string {
+  return `Copy ${name}.crt and ${name}.key from one node to the others, or complete the last step on each`;
+}
 
 function countText(count: number | undefined): string | undefined {
   return count === undefined ? undefined : counted(count, 'CA');

@@ -1,6 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
 import { hash } from 'node:crypto';
-import { join } from 'node:path';
 import type { ControlPlaneTrust, IssuedLeaf } from '../../core/control-plane-annotation.ts';
 import type { Instant } from '../../core/instant.ts';
 import { shortFingerprint } from '../../core/trust.ts';
@@ -8,7 +7,7 @@ import { isSignedBy } from '../../kube/authorities.ts';
 import { fileIn } from '../../pki/components/component-flags.ts';
 import type { Component } from '../../pki/components/component.ts';
 import { readCertificateFile } from '../../pki/inventory/certificate-file.ts';
-import type { KubernetesDirectories } from '../../pki/layout.ts';
+import type { AuthorityName, KubernetesDirectories } from '../../pki/layout.ts';
 import { authorityFile } from '../../pki/layout.ts';
 import { certificateIn, componentLeaves } from './component-leaves.ts';
 
@@ -20,7 +19,7 @@ export async function readControlPlaneTrust(
   const apiServer = components.find(({ name }) => name === 'kube-apiserver');
   const manager = components.find(({ name }) => name === 'kube-controller-manager');
   const current = caFile(authorityFile('ca', directories));
-  const next = caFile(join(directories.certificates, 'ca-next.crt'))?.authorities[0];
+  const next = nextOf('ca', directories);
   const signing = caFile(fileIn(manager, 'cluster-signing-cert-file'));
   const authorities = current?.authorities ?? [];
   const known = [...authorities, ...(next ? [next] : []), ...(signing?.authorities ?? [])];
@@ -30,6 +29,8 @@ export async function readControlPlaneTrust(
   );
   const etcd = countIn(authorityFile('etcd-ca', directories));
   const frontProxy = countIn(authorityFile('front-proxy-ca', directories));
+  const etcdNext = nextOf('etcd-ca', directories);
+  const frontProxyNext = nextOf('front-proxy-ca', directories);
   return {
     authorities: authorities.map(digitsOf),
     ...(next && { next: digitsOf(next) }),
@@ -38,7 +39,17 @@ export async function readControlPlaneTrust(
     ...kubeletSide(apiServer),
     ...(etcd !== undefined && { etcdAuthorities: etcd }),
     ...(frontProxy !== undefined && { frontProxyAuthorities: frontProxy }),
+    ...(etcdNext && { etcdNext: digitsOf(etcdNext) }),
+    ...(frontProxyNext && { frontProxyNext: digitsOf(frontProxyNext) }),
   };
+}
+
+/** The new CA that the step `create` of `ca-rollover apply` has put beside the CA. */
+function nextOf(
+  name: AuthorityName,
+  directories: KubernetesDirectories,
+): X509Certificate | undefined {
+  return caFile(authorityFile(name, directories).replace(/\.crt$/, '-next.crt'))?.authorities[0];
 }
 
 interface CaFile {

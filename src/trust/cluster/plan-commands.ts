@@ -18,14 +18,15 @@ export function createCommands({ certificates }: RolloverShell): string[] {
   return [`nodecertd ca-rollover apply create --ca kubernetes --yes${folder}`];
 }
 
+/** The files of the step `create`. */
+export function createdFiles({ certificates }: Pick<RolloverShell, 'certificates'>): string[] {
+  return ['ca-next.crt', 'ca-next.key', 'ca-bridge.crt'].map((name) => join(certificates, name));
+}
+
 /** Copies the files of the step `create` to the other control-plane nodes. */
-export function copyCommands(
-  { certificates }: Pick<RolloverShell, 'certificates'>,
-  { nodes, hasBridge }: { readonly nodes: readonly string[]; readonly hasBridge: boolean },
-): string[] {
-  const names = ['ca-next.crt', 'ca-next.key', ...(hasBridge ? ['ca-bridge.crt'] : [])];
-  const files = names.map((name) => join(certificates, name)).join(' ');
-  return nodes.map((node) => `scp -p ${files} ${node}:${certificates}/`);
+export function copyCommands(files: readonly string[], nodes: readonly string[]): string[] {
+  const folder = dirname(files[0] ?? '');
+  return nodes.map((node) => `scp -p ${files.join(' ')} ${node}:${folder}/`);
 }
 
 /**

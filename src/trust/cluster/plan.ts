@@ -2,6 +2,7 @@ import type { RolloverShell } from './plan-commands.ts';
 import {
   clusterInfoCommand,
   copyCommands,
+  createdFiles,
   createCommands,
   distrustCommands,
   finishCommands,
@@ -44,13 +45,7 @@ export function rolloverPlan({ controlPlanes, ...shell }: PlanFacts): PlanStep[]
     {
       id: 'create',
       title: 'Create the new CA, and copy it to every control-plane node',
-      blocks: [
-        on(
-          first,
-          ...createCommands(shell),
-          ...copyCommands(shell, { nodes: others, hasBridge: true }),
-        ),
-      ],
+      blocks: [on(first, ...createCommands(shell), ...copyCommands(createdFiles(shell), others))],
     },
     {
       id: 'trust',

@@ -88,6 +88,7 @@ export async function applyPlan(
     ...environmentOf(request),
     version: request.version,
     step: plan.step,
+    ca: request.ca,
     plan: describe(plan),
     onTask,
     onWait,
@@ -113,9 +114,9 @@ function interrupted(): AgentError {
 /** The files that an undo of the step restores. @throws AgentError USAGE if there are none */
 export async function previewUndoOf(
   { step }: StepPlan,
-  request: RecoveryRequest,
+  request: UndoRequest,
 ): Promise<UndoPreview> {
-  return previewUndo(step, environmentOf(request));
+  return previewUndo({ ca: request.ca, step }, environmentOf(request));
 }
 
 /**
@@ -133,7 +134,8 @@ export async function undoPlan(
   if (plan.refusals.length > 0) return { plan, done: [] };
   lease.requireHeld();
   const environment = { ...environmentOf(request), onWait: request.onWait };
-  await previewUndo(plan.step, environment);
+  const undone = { ca: request.ca, step: plan.step };
+  await previewUndo(undone, environment);
   const tasks = plan.tasks.filter((task) => task.kind === 'cluster');
   const changeCluster = async (): Promise<void> => {
     for (const task of tasks.filter(({ isDone }) => !isDone)) await task.run(request.signal);
@@ -141,7 +143,7 @@ export async function undoPlan(
   // The copies show a second undo what is left, so the files come last. `create` reports its files.
   const isReport = plan.step === 'create';
   if (!isReport) await changeCluster();
-  const { restarted } = await undoStep(plan.step, environment);
+  const { restarted } = await undoStep(undone, environment);
   if (isReport) await changeCluster();
   const done = [
     ...restarted.map((one) => ({ name: one.component, isChanged: true, restarted: one })),
@@ -160,6 +162,7 @@ async function begin(request: ApplyRequest, resources: AsyncDisposableStack): Pr
   return lease;
 }
 
+type UndoRequest = RecoveryRequest & Pick<ApplyRequest, 'ca'>;
 type RecoveryRequest = Pick<ApplyRequest, 'tree' | 'directories' | 'clock' | 'restarts' | 'signal'>;
 
 function environmentOf(

@@ -17,9 +17,15 @@ import { requireKey } from './ca-files.ts';
 import type { RolloverNode } from './node-files.ts';
 import { caPath, keyAt } from './node-files.ts';
 import type { Replacement } from './replacement.ts';
+import type { CaName } from './task.ts';
 
-/** The certificates that the kubernetes CA issues to kube-apiserver. */
-export type PairName = 'apiserver' | 'apiserver-kubelet-client';
+/** The certificates of kubeadm that have files of their own, by the CA that issues them. */
+export const pairNames = {
+  kubernetes: ['apiserver', 'apiserver-kubelet-client'],
+  etcd: ['etcd-peer', 'etcd-server', 'etcd-healthcheck-client', 'apiserver-etcd-client'],
+  'front-proxy': ['front-proxy-client'],
+} as const satisfies Record<CaName, readonly string[]>;
+export type PairName = (typeof pairNames)[CaName][number];
 
 /** A certificate of kubeadm as it is on disk, without its key. */
 export interface Leaf {

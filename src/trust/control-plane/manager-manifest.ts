@@ -7,8 +7,8 @@ import { withFlags } from '../../pki/components/manifest-flags.ts';
 import { keyFileOf } from '../../pki/layout.ts';
 import { plannedFile } from '../../pki/renewal/planned-file.ts';
 import { withAnnotation } from '../../pki/renewal/restart.ts';
-import type { CaFile, RolloverNode } from './node-files.ts';
-import { caFiles, caPath } from './node-files.ts';
+import type { CaFile, CaPlaces, RolloverNode } from './node-files.ts';
+import { caPath } from './node-files.ts';
 import type { Replacement } from './replacement.ts';
 import { replacement } from './replacement.ts';
 
@@ -24,11 +24,15 @@ export const rolloverFiles: ManagerFiles = { signing: 'signing', root: 'bundle' 
 export const usualFiles: ManagerFiles = { signing: 'trusted', root: 'trusted' };
 
 /** The flags of kube-controller-manager for these files, by their names without dashes. */
-export function flagsFor({ signing, root }: ManagerFiles): Record<string, string> {
+export function flagsFor(
+  { signing, root }: ManagerFiles,
+  places: CaPlaces,
+): Record<string, string> {
+  const certificate = caPath(places, signing);
   return {
-    'cluster-signing-cert-file': caFiles[signing],
-    'cluster-signing-key-file': keyFileOf(caFiles[signing]),
-    'root-ca-file': caFiles[root],
+    'cluster-signing-cert-file': certificate,
+    'cluster-signing-key-file': keyFileOf(certificate),
+    'root-ca-file': caPath(places, root),
   };
 }
 
@@ -44,7 +48,7 @@ export async function managerManifest(
 ): Promise<Replacement> {
   const component = staticPod(node, 'kube-controller-manager');
   const { manifest, container } = component.source;
-  const wanted = insidePaths(node, component, flagsFor(files));
+  const wanted = insidePaths(node, component, flagsFor(files, node));
   const changed = Object.entries(wanted).filter(
     ([flag, path]) => flagValue(component.flags, flag) !== path,
   );
@@ -90,10 +94,9 @@ function isStaticPod(component: Component | undefined): component is StaticPod {
 function insidePaths(
   node: RolloverNode,
   { flags, hostPath, source }: StaticPod,
-  names: Readonly<Record<string, string>>,
+  wanted: Readonly<Record<string, string>>,
 ): Record<string, string> {
-  const paths = Object.entries(names).map(([flag, name]) => {
-    const outside = join(node.directories.certificates, name);
+  const paths = Object.entries(wanted).map(([flag, outside]) => {
     const value = flagValue(flags, flag);
     if (value === undefined) {
       throw new AgentError('CONFIG_INVALID', `kube-controller-manager has no flag --${flag}`, {

@@ -1,4 +1,7 @@
-import type { ControlPlaneAnnotation } from '../../core/control-plane-annotation.ts';
+import type {
+  ControlPlaneAnnotation,
+  ControlPlaneTrust,
+} from '../../core/control-plane-annotation.ts';
 import {
   controlPlaneAnnotationKey,
   formatControlPlaneAnnotation,
@@ -13,9 +16,12 @@ import { readControlPlaneTrust } from '../cluster/control-plane-trust.ts';
 import type { GateReason } from '../cluster/gate.ts';
 import type { ClusterNode, ClusterState } from '../cluster/state.ts';
 import { applyCommand } from './apply-command.ts';
-import type { ControlPlaneNode, ControlPlaneNodes } from './control-plane-nodes.ts';
+import type { ControlPlaneNode } from './control-plane-nodes.ts';
+import { nextPathsInWords } from './next-authority.ts';
+import type { CaPlaces } from './node-files.ts';
+import { caPath } from './node-files.ts';
 import type { StepRequest } from './step-plan.ts';
-import type { ClusterTask } from './task.ts';
+import type { CaName, ClusterTask } from './task.ts';
 
 /** The CAs of this node. */
 export interface KnownAuthorities {
@@ -24,12 +30,40 @@ export interface KnownAuthorities {
   readonly next?: TrustAuthority;
 }
 
-/**
- * Why this node may not have this new CA: another node has a different one, or the cluster publishes
- * a CA that this node does not know. Two new CAs would need two rollovers.
- */
-export function otherNewAuthorities(
-  { state, others }: { readonly state: ClusterState } & Pick<ControlPlaneNodes, 'others'>,
+/** The new CA that a node reports. */
+export function reportedNext(
+  report: ControlPlaneTrust | undefined,
+  ca: CaName,
+): string | undefined {
+  switch (ca) {
+    case 'kubernetes':
+      return report?.next;
+    case 'etcd':
+      return report?.etcdNext;
+    case 'front-proxy':
+      return report?.frontProxyNext;
+    default:
+      return ca satisfies never;
+  }
+}
+
+/** The number of CAs in the CA file of a node, as the node reports it. */
+export function reportedCount(report: ControlPlaneTrust, ca: CaName): number {
+  switch (ca) {
+    case 'kubernetes':
+      return report.authorities.length;
+    case 'etcd':
+      return report.etcdAuthorities ?? 1;
+    case 'front-proxy':
+      return report.frontProxyAuthorities ?? 1;
+    default:
+      return ca satisfies never;
+  }
+}
+
+/** The cluster publishes a CA that this node does not know. Two new CAs would need two rollovers. */
+export function otherPublished(
+  state: ClusterState,
   { signing, next }: KnownAuthorities,
 ): GateReason[] {
   const known = next === undefined ? [signing] : [signing, next];
@@ -37,30 +71,32 @@ export function otherNewAuthorities(
     (authority) =>
       authority.isSelfSigned && !known.some((other) => isSameAuthority(authority, other)),
   );
-  const own = next && shortFingerprint(next.fingerprint);
-  return [
-    ...published.map((authority): GateReason => ({
-      state: 'waiting',
-      message: `the cluster publishes the CA ${authorityName(authority)}, which is neither the CA in ca.crt nor the new CA of this node`,
-      remedy: copyOrComplete,
-    })),
-    ...others.flatMap(({ name, report }): GateReason[] => {
-      const other = report?.next;
-      if (other === undefined || other === own) return [];
-      const here = own === undefined ? '' : `, and this node has ${own}`;
-      return [
-        {
-          state: 'waiting',
-          message: `the Node ${name} reports the new CA ${other}${here}`,
-          remedy: `${copyOrComplete}. If ${name} no longer has ca-next.crt, run there: nodecertd trust sync`,
-        },
-      ];
-    }),
-  ];
+  return published.map((authority): GateReason => ({
+    state: 'waiting',
+    message: `the cluster publishes the CA ${authorityName(authority)}, which is neither the CA in ca.crt nor the new CA of this node`,
+    remedy: 'Complete the rollover to that CA first: nodecertd ca-rollover status',
+  }));
 }
 
-const copyOrComplete =
-  'Copy ca-next.crt, ca-next.key and ca-bridge.crt from the node that has this CA, or complete its rollover first: nodecertd ca-rollover status';
+/** Another node has a different new CA than this node. */
+export function otherNewAuthorities(
+  others: readonly ControlPlaneNode[],
+  { request, next }: { readonly request: CaPlaces; readonly next: TrustAuthority | undefined },
+): GateReason[] {
+  const own = next && shortFingerprint(next.fingerprint);
+  return others.flatMap(({ name, report }): GateReason[] => {
+    const other = reportedNext(report, request.ca);
+    if (other === undefined || other === own) return [];
+    const here = own === undefined ? '' : `, and this node has ${own}`;
+    return [
+      {
+        state: 'waiting',
+        message: `the Node ${name} reports the new CA ${other}${here}`,
+        remedy: `Copy ${nextPathsInWords(request)} from the node that has this CA, or complete its rollover first. If ${name} no longer has ${caPath(request, 'next')}, run there: nodecertd trust sync`,
+      },
+    ];
+  });
+}
 
 /**
  * Reports the files of this node on its Node now, so that the same step on another node does not
@@ -103,19 +139,35 @@ export function usersOf(next: TrustAuthority, state: ClusterState): GateReason[]
   const isPublished = publishedAuthorities(state).some((one) => isSameAuthority(one, next));
   const drop = `Drop the CA on these nodes when the cluster no longer publishes it: nodecertd trust drop ${digits}`;
   return [
-    ...(isPublished ? [inUse('the cluster publishes the new CA')] : []),
+    ...(isPublished ? [inUse('the cluster publishes the new CA', 'kubernetes')] : []),
     ...(nodes.length === 0
       ? []
-      : [{ ...inUse('nodes trust the new CA', drop), objects: nodes.map(({ name }) => name) }]),
+      : [
+          {
+            state: 'waiting' as const,
+            message: 'nodes trust the new CA',
+            remedy: drop,
+            objects: nodes.map(({ name }) => name),
+          },
+        ]),
   ];
 }
 
-/** A reason against the removal of the new CA. */
-export function inUse(message: string, remedy = undoTrust): GateReason {
-  return { state: 'waiting', message, remedy };
+/** Why the new CA may not be removed: other control-plane nodes report that their CA file has two CAs. */
+export function bundlesOn(others: readonly ControlPlaneNode[], ca: CaName): GateReason[] {
+  const trusting = others.filter(({ report }) => report && reportedCount(report, ca) > 1);
+  if (trusting.length === 0) return [];
+  const objects = trusting.map(({ name }) => name);
+  return [{ ...inUse('other control-plane nodes trust two CAs', ca), objects }];
 }
 
-const undoTrust = `Undo the step trust on each node first: ${applyCommand('trust')} --undo; if you did it by hand: nodecertd ca-rollover plan --abort`;
+/** A reason against the removal of the new CA. */
+export function inUse(message: string, ca: CaName): GateReason {
+  const byHand =
+    ca === 'kubernetes' ? '; if you did it by hand: nodecertd ca-rollover plan --abort' : '';
+  const remedy = `Undo the step trust on each node first: ${applyCommand('trust', ca)} --undo${byHand}`;
+  return { state: 'waiting', message, remedy };
+}
 
 function trusts(report: ClusterNode['report'], digits: string): boolean {
   if (report === undefined || report === 'malformed') return false;

@@ -66,7 +66,7 @@ export async function createAuthority({
         extensionIds.subjectKeyIdentifier,
         writeDer(derTags.octetString, keyIdentifier({ publicKey })),
       ),
-      writeExtension(extensionIds.subjectAltName, altName),
+      ...alternativeNamesOf(old),
     ],
   });
   if (!certificate.openssl.checkPrivateKey(key)) throw wrong('the new CA has another key');
@@ -84,8 +84,11 @@ function beginning(start: Instant, { facts }: ChainCertificate): Instant {
 /** RFC 5280 4.2.1.3: digital signature, key encipherment and cert sign, with two unused bits. */
 const keyUsage = writeDer(derTags.bitString, Uint8Array.of(2, 0xa4));
 const isCa = writeDer(derTags.sequence, writeDer(0x01, Uint8Array.of(0xff)));
-/** kubeadm's CAs have this DNS name. */
-const altName = writeDer(derTags.sequence, writeDer(0x82, new TextEncoder().encode('kubernetes')));
+/** kubeadm's CAs have a DNS name, as in `kubernetes` and `etcd-ca`. */
+function alternativeNamesOf({ parts }: ChainCertificate): Uint8Array[] {
+  const own = parts.extensions.find(({ oid }) => oid === extensionIds.subjectAltName);
+  return own === undefined ? [] : [own.encoded];
+}
 
 /** Why the old CA can issue no bridge; undefined if it can. */
 export function bridgeObstacle(old: ChainCertificate, now: Instant): string | undefined {

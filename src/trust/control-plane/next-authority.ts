@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { AgentError } from '../../core/errors.ts';
 import type { Instant } from '../../core/instant.ts';
 import { authorityName } from '../../core/trust.ts';
@@ -12,7 +11,8 @@ import { readContent } from '../../store/file-content.ts';
 import { requireSoundAuthority } from '../node/authority-check.ts';
 import { TrustFault } from '../node/refused-trust.ts';
 import type { AuthorityPair } from './new-authority.ts';
-import { caFiles } from './node-files.ts';
+import type { CaPlaces } from './node-files.ts';
+import { caPath } from './node-files.ts';
 
 /** Where a CA and its key are. */
 export interface PairPaths {
@@ -21,9 +21,16 @@ export interface PairPaths {
 }
 
 /** The files of the new CA, from the step `create` to the step `finish`. */
-export function nextPaths(certificates: string): PairPaths & { readonly bridge: string } {
-  const certificate = join(certificates, caFiles.next);
-  return { certificate, key: keyFileOf(certificate), bridge: join(certificates, caFiles.bridge) };
+export function nextPaths(places: CaPlaces): PairPaths {
+  const certificate = caPath(places, 'next');
+  return { certificate, key: keyFileOf(certificate) };
+}
+
+/** The files that the other control-plane nodes need, as in `A, B and C`. */
+export function nextPathsInWords(places: CaPlaces): string {
+  const { certificate, key } = nextPaths(places);
+  if (places.ca !== 'kubernetes') return `${certificate} and ${key}`;
+  return `${certificate}, ${key} and ${caPath(places, 'bridge')}`;
 }
 
 /**

@@ -1,31 +1,45 @@
 import type { KeyObject } from 'node:crypto';
-import { join } from 'node:path';
 import { AgentError } from '../../core/errors.ts';
 import type { LocalKubelet } from '../../kubelet/local-kubelet.ts';
 import type { Component } from '../../pki/components/component.ts';
 import { findLocalNode } from '../../pki/inventory/local-inventory.ts';
-import type { KubernetesDirectories } from '../../pki/layout.ts';
-import { keyFileOf } from '../../pki/layout.ts';
+import type { AuthorityName, KubernetesDirectories } from '../../pki/layout.ts';
+import { authorityFile, keyFileOf } from '../../pki/layout.ts';
 import type { ChainCertificate } from '../../pki/renewal/certificate-chain.ts';
 import { haveSameKey, readCertificatesOf, subjectOf } from '../../pki/renewal/certificate-chain.ts';
 import { readKeyFile } from '../../pki/renewal/key-file.ts';
 import { readContent } from '../../store/file-content.ts';
 import type { Tree } from '../../sys/tree.ts';
 import { isBridge } from './new-authority.ts';
+import type { CaName } from './task.ts';
 
 /**
- * The CA files of a rollover in `/etc/kubernetes/pki`: `ca.crt` has both CAs during the rollover, so
- * kube-controller-manager signs with the pair `ca-signing`, and publishes `ca-bundle.crt`.
+ * The CA files of a rollover, by what follows the name of kubeadm's file, as in `ca-next.crt` and
+ * `etcd/ca-next.crt`. `ca.crt` has both CAs during the rollover, so kube-controller-manager signs with
+ * the pair `ca-signing`, and publishes `ca-bundle.crt`. Only the CA of Kubernetes has a bridge.
  */
-export const caFiles = {
-  trusted: 'ca.crt',
-  signing: 'ca-signing.crt',
-  bundle: 'ca-bundle.crt',
-  next: 'ca-next.crt',
-  bridge: 'ca-bridge.crt',
-  previous: 'ca-previous.crt',
+const suffixes = {
+  trusted: '',
+  signing: '-signing',
+  bundle: '-bundle',
+  next: '-next',
+  bridge: '-bridge',
+  previous: '-previous',
 } as const;
-export type CaFile = keyof typeof caFiles;
+export type CaFile = keyof typeof suffixes;
+
+const usedFiles: Readonly<Record<CaName, readonly CaFile[]>> = {
+  kubernetes: ['trusted', 'signing', 'bundle', 'next', 'bridge', 'previous'],
+  etcd: ['trusted', 'next', 'previous'],
+  'front-proxy': ['trusted', 'next', 'previous'],
+};
+
+/** The names of `kubeadm certs check-expiration`. */
+export const authorityNameOf: Readonly<Record<CaName, AuthorityName>> = {
+  kubernetes: 'ca',
+  etcd: 'etcd-ca',
+  'front-proxy': 'front-proxy-ca',
+};
 
 /** One of the two CAs. */
 export interface RolloverCa {
@@ -36,6 +50,8 @@ export interface RolloverCa {
 
 /** A control-plane node during a rollover, from its files, flags and processes alone. */
 export interface RolloverNode {
+  /** The CA that is replaced. */
+  readonly ca: CaName;
   readonly tree: Tree;
   readonly directories: KubernetesDirectories;
   readonly components: readonly Component[];
@@ -49,6 +65,7 @@ export interface RolloverNode {
 type FoundFiles = Readonly<Partial<Record<CaFile, readonly ChainCertificate[]>>>;
 
 export interface NodePlaces {
+  readonly ca: CaName;
   readonly tree: Tree;
   readonly directories: KubernetesDirectories;
 }
@@ -58,17 +75,18 @@ export interface NodePlaces {
  * @throws AgentError CERT_UNTRUSTED if the files do not show which CA is the old one; PAIR_MALFORMED
  */
 export async function readRolloverNode(places: NodePlaces): Promise<RolloverNode | undefined> {
-  const { tree, directories } = places;
+  const { ca, tree, directories } = places;
   const found = await readFiles(places);
-  if (found.next?.length === 0) throw unreadableNext(directories);
+  if (found.next?.length === 0) throw unreadableNext(places);
   const nextCertificate = found.next?.[0] ?? (found.previous && notLike(found.previous, found));
   if (nextCertificate === undefined) return undefined;
   const oldCertificate = oldIn(found, nextCertificate);
-  if (oldCertificate === undefined) throw withoutOld(directories);
-  refuseOthers(found, { directories, known: [oldCertificate, nextCertificate] });
+  if (oldCertificate === undefined) throw withoutOld(places);
+  refuseOthers(found, { places, known: [oldCertificate, nextCertificate] });
   const keys = await readKeys(places);
   const { components, kubelet } = await findLocalNode(directories);
   return {
+    ca,
     tree,
     directories,
     components,
@@ -79,10 +97,10 @@ export async function readRolloverNode(places: NodePlaces): Promise<RolloverNode
   };
 }
 
-async function readFiles({ tree, directories }: NodePlaces): Promise<FoundFiles> {
+async function readFiles(places: NodePlaces): Promise<FoundFiles> {
   const read = await Promise.all(
-    Object.entries(caFiles).map(async ([file, name]) => {
-      const { path, physical } = await tree.locate(join(directories.certificates, name));
+    usedFiles[places.ca].map(async (file) => {
+      const { path, physical } = await places.tree.locate(caPath(places, file));
       const content = await readContent(physical);
       if (content === undefined) return [];
       // A file that cannot be parsed gets new content.
@@ -109,19 +127,21 @@ function oldIn(
   return candidates.find((candidate) => !haveSameKey(candidate, next));
 }
 
-function unreadableNext({ certificates }: KubernetesDirectories): AgentError {
-  const path = join(certificates, caFiles.next);
+function unreadableNext(places: NodePlaces): AgentError {
+  const path = caPath(places, 'next');
   return new AgentError('PAIR_MALFORMED', `${path} contains no certificate in PEM`, {
     remedy: `Copy ${path} from the control-plane node that created the new CA`,
   });
 }
 
-function withoutOld({ certificates }: KubernetesDirectories): AgentError {
-  const names = [caFiles.previous, caFiles.signing, caFiles.trusted, caFiles.bundle];
+function withoutOld(places: NodePlaces): AgentError {
+  const paths = usedFiles[places.ca]
+    .filter((file) => file !== 'next' && file !== 'bridge')
+    .map((file) => caPath(places, file));
   return new AgentError(
     'CERT_UNTRUSTED',
-    `the old CA is in no file of ${certificates}: ${names.join(', ')} have at most the new CA`,
-    { remedy: `Restore the old CA as ${join(certificates, caFiles.previous)} from a backup` },
+    `the old CA is in no file of this node: ${paths.join(', ')} have at most the new CA`,
+    { remedy: `Restore the old CA as ${caPath(places, 'previous')} from a backup` },
   );
 }
 
@@ -129,20 +149,22 @@ function withoutOld({ certificates }: KubernetesDirectories): AgentError {
 function refuseOthers(
   { trusted = [] }: FoundFiles,
   {
-    directories,
+    places,
     known,
   }: {
-    readonly directories: KubernetesDirectories;
+    readonly places: NodePlaces;
     readonly known: readonly ChainCertificate[];
   },
 ): void {
   const other = trusted.find((one) => known.every((ca) => !haveSameKey(one, ca)));
   if (other === undefined) return;
-  const path = join(directories.certificates, caFiles.trusted);
+  const path = caPath(places, 'trusted');
+  const elsewhere =
+    places.ca === 'kubernetes' ? ', or move it to another file of --client-ca-file' : '';
   throw new AgentError(
     'CERT_UNTRUSTED',
     `${path} has the CA ${subjectOf(other)}, which is neither the old nor the new CA`,
-    { remedy: `Remove that CA from ${path}, or move it to another file of --client-ca-file` },
+    { remedy: `Remove that CA from ${path}${elsewhere}` },
   );
 }
 
@@ -152,12 +174,13 @@ interface FoundKey {
 }
 
 /** The file of a CA comes before the files that only have its key for a time. */
-async function readKeys({ tree, directories }: NodePlaces): Promise<FoundKey[]> {
-  const order = ['next', 'previous', 'signing', 'trusted'] as const;
+async function readKeys(places: NodePlaces): Promise<FoundKey[]> {
+  const files = ['next', 'previous', 'signing', 'trusted'] as const;
+  const order = files.filter((file) => usedFiles[places.ca].includes(file));
   const read = await Promise.all(
     order.map(async (file): Promise<FoundKey[]> => {
-      const path = keyFileOf(join(directories.certificates, caFiles[file]));
-      const object = await keyAt(tree, path);
+      const path = keyFileOf(caPath(places, file));
+      const object = await keyAt(places.tree, path);
       return object === undefined ? [] : [{ path, object }];
     }),
   );
@@ -187,9 +210,12 @@ export async function keyAt(tree: Tree, path: string): Promise<KeyObject | undef
   return readKeyFile(physical).catch(() => undefined);
 }
 
+export type CaPlaces = Pick<NodePlaces, 'ca' | 'directories'>;
+
 /** The path of a CA file on the node. */
-export function caPath({ directories }: Pick<RolloverNode, 'directories'>, file: CaFile): string {
-  return join(directories.certificates, caFiles[file]);
+export function caPath({ ca, directories }: CaPlaces, file: CaFile): string {
+  const own = authorityFile(authorityNameOf[ca], directories);
+  return own.replace(/\.crt$/, `${suffixes[file]}.crt`);
 }
 
 /** The bridge: the key of the new CA in a certificate that the old CA issued. */

@@ -1,3 +1,4 @@
+import { AgentError } from '../../core/errors.ts';
 import type { GateReason } from '../cluster/gate.ts';
 import type { CheckContext } from './check.ts';
 import { kubeletNote } from './kubelet-note.ts';
@@ -8,7 +9,7 @@ import { harmOn, latestStep, repairingStep } from './stage.ts';
 import { finishTasks, removalTask } from './steps/finish.ts';
 import { switchTasks } from './steps/switch.ts';
 import { trustTasks } from './steps/trust.ts';
-import type { FileTask, Step } from './task.ts';
+import type { CaName, FileTask, Step } from './task.ts';
 
 /** The steps after `create`. */
 export type NodeStepName = Exclude<Step, 'create'>;
@@ -45,15 +46,26 @@ export async function planNodeStep(step: NodeStepName, context: CheckContext): P
   if (obstacles.length > 0) return { ...common, tasks: [], lastTasks: [], notes: [] };
   return {
     ...common,
-    tasks: await tasksOf[step](context),
+    tasks: await tasksFor(step, context),
     lastTasks: step === 'finish' ? [await removalTask(context)] : [],
-    notes: step === 'trust' ? await kubeletNote(node) : [],
+    notes: step === 'trust' && node.ca === 'kubernetes' ? await kubeletNote(node) : [],
   };
 }
 
 const order = { create: 0, trust: 1, switch: 2, finish: 3 } as const satisfies Record<Step, number>;
 
-const tasksOf = { trust: trustTasks, switch: switchTasks, finish: finishTasks } as const;
+type TasksOf = Readonly<Record<NodeStepName, (context: CheckContext) => Promise<FileTask[]>>>;
+
+const tasksOf: Partial<Record<CaName, TasksOf>> = {
+  kubernetes: { trust: trustTasks, switch: switchTasks, finish: finishTasks },
+};
+
+function tasksFor(step: NodeStepName, context: CheckContext): Promise<FileTask[]> {
+  const { ca } = context.node;
+  const tasks = tasksOf[ca];
+  if (tasks === undefined) throw new AgentError('INTERNAL', `no steps for ${ca}`);
+  return tasks[step](context);
+}
 
 async function obstaclesTo(
   step: NodeStepName,
@@ -62,7 +74,7 @@ async function obstaclesTo(
 ): Promise<GateReason[]> {
   switch (step) {
     case 'trust':
-      return order[latest] > order.trust ? [tooLate(latest)] : [];
+      return order[latest] > order.trust ? [tooLate(latest, context)] : [];
     case 'switch': {
       const bridge = missingBridge(context);
       return [...(await unlessComplete('trust', latest, context)), ...bridge];
@@ -74,11 +86,11 @@ async function obstaclesTo(
   }
 }
 
-function tooLate(latest: Step): GateReason {
+function tooLate(latest: Step, { node: { ca } }: CheckContext): GateReason {
   return {
     state: 'waiting',
     message: `the step ${latest} has begun on this node, and trust would undo a part of it`,
-    remedy: `Continue with: ${applyCommand(latest)}`,
+    remedy: `Continue with: ${applyCommand(latest, ca)}`,
   };
 }
 
@@ -89,10 +101,10 @@ async function unlessComplete(
   context: CheckContext,
 ): Promise<GateReason[]> {
   if (order[latest] > order[before]) return [];
-  const remedy = `Run on this node: ${applyCommand(before)}`;
+  const remedy = `Run on this node: ${applyCommand(before, context.node.ca)}`;
   const message = `the step ${before} is not complete on this node`;
   if (order[latest] < order[before]) return [{ state: 'waiting', message, remedy }];
-  const files = (await tasksOf[before](context)).flatMap((task) => task.files);
+  const files = (await tasksFor(before, context)).flatMap((task) => task.files);
   if (files.length === 0) return [];
   const objects = files.map(({ path, content }) => `${path}: ${content}`);
   return [{ state: 'waiting', message, remedy, objects }];
@@ -100,6 +112,7 @@ async function unlessComplete(
 
 /** Without the bridge, a client that does not trust the new CA yet cannot connect. */
 function missingBridge({ node, clock }: CheckContext): GateReason[] {
+  if (node.ca !== 'kubernetes') return [];
   const cannotExist = bridgeObstacle(node.old.certificate, clock.now()) !== undefined;
   if (cannotExist || bridgeOf(node) !== undefined) return [];
   const path = caPath(node, 'bridge');

@@ -1,18 +1,21 @@
-import type { ControlPlaneAnnotation } from '../../core/control-plane-annotation.ts';
 import { hour, minute, second } from '../../core/instant.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
 import { shortFingerprint } from '../../core/trust.ts';
 import { readCertificateFile } from '../../pki/inventory/certificate-file.ts';
-import type { AuthorityName } from '../../pki/layout.ts';
-import { authorityFile } from '../../pki/layout.ts';
 import type { Gate, GateReason } from '../cluster/gate.ts';
 import { gateNames, gatesBefore } from '../cluster/gate.ts';
 import type { ControlPlaneNode } from './control-plane-nodes.ts';
 import type { HealthQuestion } from './health.ts';
 import { healthProblems } from './health.ts';
-import type { Step } from './task.ts';
+import { reportedCount, reportedNext } from './new-authority-report.ts';
+import { nextPathsInWords } from './next-authority.ts';
+import type { CaPlaces } from './node-files.ts';
+import { caPath } from './node-files.ts';
+import type { CaName, Step } from './task.ts';
+import { caNames } from './task.ts';
 
 export interface StepQuestion extends HealthQuestion {
+  readonly ca: CaName;
   readonly step: Step;
   /** The new CA of this node; absent before the step `create`. */
   readonly next?: TrustAuthority;
@@ -64,47 +67,53 @@ function closedGates({ step, gates }: StepQuestion): GateReason[] {
     );
 }
 
-const otherAuthorities = ['etcd-ca', 'front-proxy-ca'] as const satisfies AuthorityName[];
-
 /** A node reports every day. An older report may be from an earlier rollover. */
 const longestReportAge = 25 * hour;
 
 /** What the other nodes report about their files. */
-function reportedObstacles({ others, clock, next }: StepQuestion): GateReason[] {
+function reportedObstacles(question: StepQuestion): GateReason[] {
+  const { ca, others, clock, next } = question;
   const now = clock.now();
   const own = next && shortFingerprint(next.fingerprint);
   return others.flatMap(({ name, report }) => {
     if (report === undefined || now - report.reportedAt > longestReportAge) return [];
+    const reported = reportedNext(report, ca);
     return [
-      ...otherCounts(report).flatMap(([file, count]) =>
-        otherRollover(`${file} of the node ${name}`, count),
+      ...otherCas(ca).flatMap((other) =>
+        otherRollover(`${fileNames[other]} of the node ${name}`, reportedCount(report, other)),
       ),
-      ...(report.next === undefined || own === undefined || report.next === own
+      ...(reported === undefined || own === undefined || reported === own
         ? []
-        : [differentAuthority(name, report.next, own)]),
+        : [differentAuthority(question, { name, reported, own })]),
     ];
   });
 }
 
-function otherCounts(report: ControlPlaneAnnotation): [file: string, count: number][] {
-  return [
-    ['etcd/ca.crt', report.etcdAuthorities ?? 1],
-    ['front-proxy-ca.crt', report.frontProxyAuthorities ?? 1],
-  ];
+function otherCas(ca: CaName): CaName[] {
+  return caNames.filter((other) => other !== ca);
 }
 
-function differentAuthority(name: string, reported: string, own: string): GateReason {
+const fileNames: Readonly<Record<CaName, string>> = {
+  kubernetes: 'ca.crt',
+  etcd: 'etcd/ca.crt',
+  'front-proxy': 'front-proxy-ca.crt',
+};
+
+function differentAuthority(
+  places: CaPlaces,
+  { name, reported, own }: Readonly<Record<'name' | 'reported' | 'own', string>>,
+): GateReason {
   return {
     state: 'waiting',
     message: `the node ${name} has the new CA ${reported}, and this node has ${own}`,
-    remedy: `Copy ca-next.crt, ca-next.key and ca-bridge.crt from one of the nodes to the others. If ${name} has changed since its last report, run there: nodecertd trust sync`,
+    remedy: `Copy ${nextPathsInWords(places)} from one of the nodes to the others. If ${name} has changed since its last report, run there: nodecertd trust sync`,
   };
 }
 
 /** Two rollovers at once would need twice the checks, and a failure would have two possible causes. */
-export function otherRollovers({ directories }: Pick<StepQuestion, 'directories'>): GateReason[] {
-  return otherAuthorities.flatMap((name) => {
-    const path = authorityFile(name, directories);
+export function otherRollovers({ ca, directories }: CaPlaces): GateReason[] {
+  return otherCas(ca).flatMap((other) => {
+    const path = caPath({ ca: other, directories }, 'trusted');
     const reading = readCertificateFile(path);
     return otherRollover(path, reading.kind === 'read' ? reading.certificates.length : 0);
   });

@@ -10,11 +10,12 @@ import { latestStep, repairingStep } from './stage.ts';
  * who may not read the keys, and for files that no step can repair.
  */
 export async function repairOn(directories: KubernetesDirectories): Promise<string | undefined> {
+  const ca = 'kubernetes';
   try {
-    const node = await readRolloverNode({ tree: new Tree('/'), directories });
+    const node = await readRolloverNode({ ca, tree: new Tree('/'), directories });
     const latest = node && (await latestStep(node));
     if (node === undefined || latest === undefined || latest === 'create') return undefined;
-    return applyCommand(repairingStep(node, latest));
+    return applyCommand(repairingStep(node, latest), ca);
   } catch (error) {
     if (error instanceof AgentError) return undefined;
     throw error;

@@ -5,7 +5,7 @@ import type { GateReason, RolloverSide } from '../cluster/gate.ts';
 import { sideNames } from '../cluster/gates/verdict.ts';
 import { applyCommand } from './apply-command.ts';
 import { hasKey } from './ca-files.ts';
-import { readLeaf } from './leaf.ts';
+import { pairNames, readLeaf } from './leaf.ts';
 import type { CaFile, RolloverNode } from './node-files.ts';
 import { caPath } from './node-files.ts';
 import type { Step } from './task.ts';
@@ -16,7 +16,7 @@ import type { Step } from './task.ts';
  */
 export async function latestStep(node: RolloverNode): Promise<Step> {
   const { found } = node;
-  const leaves = await Promise.all(pairs.map(async (name) => readLeaf(node, name)));
+  const leaves = await Promise.all(pairNames[node.ca].map(async (name) => readLeaf(node, name)));
   const isByNext = leaves.map((leaf) => leaf?.isByNext === true);
   if (found.previous !== undefined || isFirst(node, 'signing') || isByNext.some(Boolean)) {
     const lacksOld = has(node, 'trusted', 'next') && !has(node, 'trusted', 'old');
@@ -25,8 +25,6 @@ export async function latestStep(node: RolloverNode): Promise<Step> {
   }
   return found.signing !== undefined || has(node, 'trusted', 'next') ? 'trust' : 'create';
 }
-
-const pairs = ['apiserver', 'apiserver-kubelet-client'] as const;
 
 function has({ found, ...node }: RolloverNode, file: CaFile, side: RolloverSide): boolean {
   return (found[file] ?? []).some((one) => haveSameKey(one, node[side].certificate));
@@ -50,7 +48,7 @@ export function repairingStep(node: RolloverNode, latest: Step): Step {
 /** Files of this node that stop signing, or reject clients, and the step that repairs them. */
 export async function harmOn(node: RolloverNode, latest: Step): Promise<GateReason[]> {
   if (latest === 'create') return [];
-  const remedy = `Run on this node: ${applyCommand(repairingStep(node, latest))}`;
+  const remedy = `Run on this node: ${applyCommand(repairingStep(node, latest), node.ca)}`;
   const messages = [...signingHarm(node), ...(await keyHarm(node)), ...trustHarm(node, latest)];
   return messages.map((message) => ({ state: 'harmful', message, remedy }));
 }

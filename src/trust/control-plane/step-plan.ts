@@ -1,10 +1,11 @@
 import type { KubeClient } from '../../kube/rest-client.ts';
 import type { RenewalRequest } from '../../pki/renewal/renewal.ts';
 import type { Gate, GateReason } from '../cluster/gate.ts';
-import type { Step, StepTask } from './task.ts';
+import type { CaName, Step, StepTask } from './task.ts';
 
 /** A control-plane node, and a client with the credential of an administrator. */
 export interface StepRequest extends RenewalRequest {
+  readonly ca: CaName;
   readonly client: KubeClient;
   readonly hostName: string;
   /** The addresses of this machine. */

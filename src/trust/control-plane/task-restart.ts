@@ -35,16 +35,31 @@ export async function restartedComponents(
   facts: Omit<RestartFacts, 'restarts'>,
 ): Promise<string[]> {
   const found: string[] = [];
-  for (const task of tasks) {
-    if (task.kind !== 'files' || task.restart === undefined) continue;
-    const { files, restart } = task;
+  for (const { files, restart } of tasksWithRestart(tasks)) {
     if (await isRestarted({ files, restart }, facts)) found.push(restart.component);
   }
   return found;
 }
 
+type TaskWithRestart = Required<Pick<FileTask, 'files' | 'restart'>>;
+
+/**
+ * The tasks that may restart a component. Its files are also those that an earlier task of the step
+ * changes: etcd and kube-apiserver read one CA file, and restart one after the other.
+ */
+export function tasksWithRestart(tasks: readonly StepTask[]): TaskWithRestart[] {
+  const changed: FileTask['files'][number][] = [];
+  return tasks.flatMap((task) => {
+    if (task.kind !== 'files') return [];
+    const { files, restart } = task;
+    const earlier = changed.filter(({ path }) => restart?.reads.includes(path) === true);
+    changed.push(...files);
+    return restart === undefined ? [] : [{ files: [...files, ...earlier], restart }];
+  });
+}
+
 async function isRestarted(
-  { files, restart }: Required<Pick<FileTask, 'files' | 'restart'>>,
+  { files, restart }: TaskWithRestart,
   facts: Omit<RestartFacts, 'restarts'>,
 ): Promise<boolean> {
   return files.length > 0 || (await isOlder(restart, facts));

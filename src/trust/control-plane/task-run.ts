@@ -4,6 +4,7 @@ import { expectRestart } from '../../pki/renewal/component-start.ts';
 import type { RestartedComponent } from '../../pki/renewal/renewal-restarts.ts';
 import type { RestartEnvironment } from '../../pki/renewal/restart.ts';
 import { annotatedManifest, requireRestartable } from '../../pki/renewal/restart.ts';
+import { rolloverCommand } from '../../pki/renewal/rollover-runs.ts';
 import { linkTarget } from '../../store/link-target.ts';
 import type { NewChange } from '../../store/run-folder.ts';
 import { readRuns, sweep } from '../../store/run-folder.ts';
@@ -13,12 +14,13 @@ import type { RunRecovery } from '../../store/run-recovery.ts';
 import { finishRun } from '../../store/run-recovery.ts';
 import { startRun } from '../../store/run-start.ts';
 import type { PodRestart, RestartFacts } from './task-restart.ts';
-import { neededRestart } from './task-restart.ts';
-import type { FileTask, Step, StepTask } from './task.ts';
+import { neededRestart, tasksWithRestart } from './task-restart.ts';
+import type { CaName, FileTask, Step, StepTask } from './task.ts';
 
 export interface StepEnvironment extends RunRecovery, RestartEnvironment, RestartFacts {
   readonly version: string;
   readonly step: Step;
+  readonly ca: CaName;
   /** The document of the plan, stored beside the copies. */
   readonly plan: unknown;
   /**
@@ -101,18 +103,18 @@ async function requirePossibleRestarts(
   tasks: readonly StepTask[],
   environment: StepEnvironment,
 ): Promise<void> {
-  for (const task of tasks) {
-    const restart = task.kind === 'files' ? await neededRestart(task, environment) : undefined;
+  for (const task of tasksWithRestart(tasks)) {
+    const restart = await neededRestart(task, environment);
     if (restart !== undefined) await requireRestartable(restart, environment);
   }
 }
 
 async function startStep(environment: StepEnvironment): Promise<Run> {
-  const { directory, clock, version, step, plan } = environment;
+  const { directory, clock, version, step, ca, plan } = environment;
   const { next: sequence } = await readRuns(directory);
   const now = (): number => clock.now();
   const common = { kind: 'RolloverManifest', changes: [] } as const;
-  return startRun({ ...common, directory, sequence, now, version, step, plan });
+  return startRun({ ...common, directory, sequence, now, version, step, ca, plan });
 }
 
 /** The copies of a rollover are kept until the next one begins on this node. */
@@ -149,7 +151,7 @@ async function runTask(run: Run, task: StepTask, environment: StepEnvironment): 
 
 async function runFileTask(run: Run, task: FileTask, environment: StepEnvironment): Promise<Ended> {
   const { name, check } = task;
-  const { signal, step } = environment;
+  const { signal, step, ca } = environment;
   const restart = await neededRestart(task, environment);
   using files = task.files.length === 0 ? undefined : await task.make();
   const changes = await withRestart(files?.changes ?? [], restart, environment);
@@ -173,7 +175,11 @@ async function runFileTask(run: Run, task: FileTask, environment: StepEnvironmen
   };
   const item = { name, changes: changes.map((change) => ({ ...change, item: name })), prove };
   try {
-    return await changeItem(run, { ...item, restoreCommand: undoCommand(step) }, environment);
+    return await changeItem(
+      run,
+      { ...item, restoreCommand: undoCommand({ step, ca }) },
+      environment,
+    );
   } catch (error) {
     if (isHealthyAgain === undefined || error instanceof UnrestoredError) throw error;
     throw await afterRestoration(error, isHealthyAgain);
@@ -207,6 +213,6 @@ async function afterRestoration(
   }
 }
 
-export function undoCommand(step: string): string {
-  return `nodecertd ca-rollover apply ${step} --ca kubernetes --undo`;
+export function undoCommand(run: Parameters<typeof rolloverCommand>[0]): string {
+  return `${rolloverCommand(run)} --undo`;
 }

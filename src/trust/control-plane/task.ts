@@ -1,6 +1,10 @@
 import type { ComponentName } from '../../pki/components/component.ts';
 import type { NewChange } from '../../store/run-folder.ts';
 
+/** The CAs of a cluster that a rollover can replace, by the values of `--ca`. */
+export const caNames = ['kubernetes', 'etcd', 'front-proxy'] as const;
+export type CaName = (typeof caNames)[number];
+
 /** The steps of a CA rollover on control-plane nodes, in order. */
 export const steps = ['create', 'trust', 'switch', 'finish'] as const;
 export type Step = (typeof steps)[number];

@@ -6,14 +6,20 @@ import { linkTarget } from '../../store/link-target.ts';
 import { inspectFiles, refuseLaterChanges, wipe } from '../../store/restore-files.ts';
 import type { Runs } from '../../store/run-folder.ts';
 import { readRuns, restorations, sweep } from '../../store/run-folder.ts';
-import type { Run } from '../../store/run-manifest.ts';
+import type { Manifest, Run } from '../../store/run-manifest.ts';
 import type { RunRecovery } from '../../store/run-recovery.ts';
 import { rollBack, runsSince } from '../../store/run-recovery.ts';
-import type { Step } from './task.ts';
+import type { CaName, Step } from './task.ts';
 import { undoCommand } from './task-run.ts';
 
 export interface UndoEnvironment extends RunRecovery, RestartEnvironment {
   readonly restarts: Restarts;
+}
+
+/** The step whose files are restored. */
+export interface UndoneStep {
+  readonly ca: CaName;
+  readonly step: Step;
 }
 
 export interface UndoPreview {
@@ -30,7 +36,7 @@ export interface UndoPreview {
  * @throws AgentError USAGE if this step is not the last one on this node; FILE_CHANGED
  */
 export async function previewUndo(
-  step: Step,
+  step: UndoneStep,
   {
     tree,
     directory,
@@ -61,7 +67,7 @@ export async function previewUndo(
  * @throws AgentError USAGE, FILE_CHANGED, STORE_*; COMPONENT_RESTART after all files are restored
  */
 export async function undoStep(
-  step: Step,
+  step: UndoneStep,
   environment: UndoEnvironment,
 ): Promise<UndoPreview & { readonly restarted: readonly RestartedComponent[] }> {
   const { directory } = environment;
@@ -83,23 +89,36 @@ export async function undoStep(
 }
 
 /** The first of the runs of this step, which are the last ones on this node. */
-function undoTarget({ active }: Runs, step: Step): Run {
+function undoTarget({ active }: Runs, step: UndoneStep): Run {
   const last = active.at(-1);
   // An undo that was interrupted has to be finished first.
   const current = active.find(({ manifest }) => manifest.state === 'reverting') ?? last;
-  if (current?.manifest.step === step) {
-    const before = active.findLastIndex(({ manifest }) => manifest.step !== step);
+  if (current !== undefined && isOf(step, current)) {
+    const before = active.findLastIndex((run) => !isOf(step, run));
     return active[before + 1] ?? current;
   }
-  const found = current?.manifest.step;
-  if (found === undefined) {
+  if (current === undefined) {
     throw new AgentError('USAGE', 'nodecertd ca-rollover apply has changed no file on this node', {
       remedy: 'Print the commands that return to the old CA: nodecertd ca-rollover plan --abort',
     });
   }
-  throw new AgentError('USAGE', `the last step on this node was ${found}, not ${step}`, {
-    remedy: `Undo that step first: ${undoCommand(found)}`,
-  });
+  throw new AgentError(
+    'USAGE',
+    `the last step on this node was ${nameOf(current.manifest)}, not ${nameOf(step)}`,
+    {
+      remedy: `Undo that step first: ${undoCommand(current.manifest)}`,
+    },
+  );
+}
+
+/** As in `trust --ca etcd`. */
+function nameOf({ step, ca = 'kubernetes' }: Pick<Manifest, 'step' | 'ca'>): string {
+  return `${step ?? ''} --ca ${ca}`;
+}
+
+/** An earlier version of nodecertd replaced only the CA of Kubernetes. */
+function isOf({ step, ca }: UndoneStep, { manifest }: Run): boolean {
+  return manifest.step === step && (manifest.ca ?? 'kubernetes') === ca;
 }
 
 async function restartsBy(

@@ -59,7 +59,7 @@ export async function applyStep(root: string, step: NodeStepName): Promise<void>
 
 export async function undo(root: string, step: NodeStepName): Promise<void> {
   await using _ = await lock(join(directoriesIn(root).kubernetes, '.nodecertd'));
-  await undoStep(step, await environmentOf(root, step));
+  await undoStep({ ca: 'kubernetes', step }, await environmentOf(root, step));
 }
 
 /** No API server and no kubelet of this node runs. */
@@ -73,7 +73,8 @@ async function environmentOf(root: string, step: NodeStepName) {
   const runtime = new Runtime(root);
   const restarts = restartsOf(await findLocalNode(directories));
   return {
-    places: { tree, directories },
+    ca: 'kubernetes',
+    places: { ca: 'kubernetes' as const, tree, directories },
     tree,
     directory: rolloverDirectory(directories),
     clock: clockOf(runtime),

@@ -44,6 +44,7 @@ export async function contextWith(
     clock,
     version: '0.0.0',
     node: {
+      ca: 'kubernetes',
       tree: new Tree('/'),
       directories: { kubernetes: '/nonexistent', certificates },
       components: [

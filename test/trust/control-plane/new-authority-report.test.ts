@@ -2,10 +2,15 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { ControlPlaneAnnotation } from '../../../src/core/control-plane-annotation.ts';
 import { shortFingerprint } from '../../../src/core/trust.ts';
+import { defaultDirectories } from '../../../src/pki/layout.ts';
+import type { TrustAuthority } from '../../../src/core/trust.ts';
+import type { CaName } from '../../../src/trust/control-plane/task.ts';
 import type { ClusterState } from '../../../src/trust/cluster/state.ts';
 import type { ControlPlaneNode } from '../../../src/trust/control-plane/control-plane-nodes.ts';
 import {
+  bundlesOn,
   otherNewAuthorities,
+  otherPublished,
   usersOf,
 } from '../../../src/trust/control-plane/new-authority-report.ts';
 import {
@@ -51,36 +56,67 @@ function controlPlane(name: string, newCa?: string): ControlPlaneNode {
 
 function messagesFor(
   others: readonly ControlPlaneNode[],
-  known: Parameters<typeof otherNewAuthorities>[1],
-  state = beforeTrust(),
+  next?: TrustAuthority,
+  ca: CaName = 'kubernetes',
 ): string[] {
-  return otherNewAuthorities({ state, others }, known).map(({ message }) => message);
+  const request = { ca, directories: defaultDirectories };
+  return otherNewAuthorities(others, { request, next }).map(({ message }) => message);
 }
 
 describe('otherNewAuthorities()', () => {
   it('allows the first CA, and a copy of it on each node', () => {
-    assert.deepEqual(messagesFor([controlPlane('cp2')], { signing: old }), []);
-    const copied = messagesFor([controlPlane('cp2', nextDigits)], { signing: old, next });
+    assert.deepEqual(messagesFor([controlPlane('cp2')]), []);
+    const copied = messagesFor([controlPlane('cp2', nextDigits)], next);
     assert.deepEqual(copied, []);
   });
 
   it('refuses a second CA while another node reports one', () => {
     const others = [controlPlane('cp2', nextDigits)];
-    assert.deepEqual(messagesFor(others, { signing: old }), [
-      `the Node cp2 reports the new CA ${nextDigits}`,
-    ]);
-    assert.deepEqual(messagesFor(others, { signing: old, next: third }), [
+    assert.deepEqual(messagesFor(others), [`the Node cp2 reports the new CA ${nextDigits}`]);
+    assert.deepEqual(messagesFor(others, third), [
       `the Node cp2 reports the new CA ${nextDigits}, and this node has cccccccccccccccc`,
     ]);
   });
 
+  it('compares the new CAs of etcd and of the front proxy on their own', () => {
+    const [other] = [controlPlane('cp2', nextDigits)];
+    assert.ok(other?.report !== undefined);
+    const report = { ...other.report, etcdNext: 'e'.repeat(16), frontProxyNext: nextDigits };
+    const others = [{ ...other, report }];
+    assert.deepEqual(messagesFor(others, next, 'front-proxy'), []);
+    const [reason, ...more] = otherNewAuthorities(others, {
+      request: { ca: 'etcd', directories: defaultDirectories },
+      next,
+    });
+    assert.deepEqual(more, []);
+    assert.match(reason?.message ?? '', /reports the new CA e{16}, and this node has b{16}$/);
+    const files = /^Copy \/etc\/kubernetes\/pki\/etcd\/ca-next.crt and .*\/etcd\/ca-next.key from/;
+    assert.match(reason?.remedy ?? '', files);
+  });
+});
+
+describe('bundlesOn()', () => {
+  it('has the other nodes that report two CAs in the file', () => {
+    const others = [controlPlane('cp2'), controlPlane('cp3')].map((node, at) => ({
+      ...node,
+      ...(node.report && { report: { ...node.report, etcdAuthorities: at + 1 } }),
+    }));
+    const [reason] = bundlesOn(others, 'etcd');
+    assert.deepEqual(reason?.objects, ['cp3']);
+    assert.deepEqual(bundlesOn(others, 'front-proxy'), []);
+  });
+});
+
+describe('otherPublished()', () => {
   it('refuses a node that lacks a CA of the cluster', () => {
     const state = beforeTrust({ clusterInfo: read(both) });
-    const [message = ''] = messagesFor([], { signing: old }, state);
+    const messagesWith = (known: Parameters<typeof otherPublished>[1]): string[] =>
+      otherPublished(state, known).map(({ message }) => message);
+    const [message = ''] = messagesWith({ signing: old });
     assert.match(message, /^the cluster publishes the CA CN=kubernetes \(bbbbbbbbbbbbbbbb\)/);
-    assert.deepEqual(messagesFor([], { signing: old, next }, state), []);
+    assert.deepEqual(messagesWith({ signing: old, next }), []);
     // After a rollover that is not finished everywhere.
-    assert.equal(messagesFor([], { signing: next }, state).length, 1);
+    assert.equal(messagesWith({ signing: next }).length, 1);
   });
 });
 

@@ -111,8 +111,9 @@ describe('createAuthority()', () => {
     });
   }
 
-  it('has the extensions of the CAs of kubeadm, and a key identifier', async () => {
-    const { certificate } = await newCa(await oldCa());
+  it('has the extensions of the CAs of kubeadm, and the alternative names of the old CA', async () => {
+    const extensions = [...caExtensions, 'subjectAltName=DNS:kubernetes'];
+    const { certificate } = await newCa(await oldCa({ extensions }));
     assert.equal(subjectOf(certificate), 'CN=kubernetes 2026-11');
     assert.deepEqual(certificate.facts.usages, [
       'digital signature',

@@ -56,7 +56,7 @@ export function manifestIn(
 }
 
 export async function contextOf(directories: KubernetesDirectories): Promise<CheckContext> {
-  const node = await readRolloverNode({ tree: new Tree('/'), directories });
+  const node = await readRolloverNode({ ca: 'kubernetes', tree: new Tree('/'), directories });
   if (node === undefined) throw new Error('no rollover');
   return { node, clock: systemClock, version: '0.0.0' };
 }

@@ -52,6 +52,7 @@ export async function stepNode(test: TestContext): Promise<StepNode> {
     proc: node.proc,
     restarts: new Map([[node.restart.component, node.restart]]),
     version: '0.0.0',
+    ca: 'kubernetes',
     step: 'trust',
     plan: { kind: 'Plan' },
   };

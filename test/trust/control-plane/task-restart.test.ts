@@ -43,6 +43,21 @@ describe('restartedComponents()', () => {
     assert.deepEqual(await restartedComponents([taskOf(node)], { clock: tomorrow, proc }), []);
   });
 
+  it('has a component whose file an earlier task changes', async (test) => {
+    const node = await stepNode(test);
+    const { proc } = node;
+    const path = node.at('scheduler.conf');
+    const earlier: StepTask = {
+      kind: 'files',
+      name: 'trusted CAs',
+      files: [{ path, content: 'both CAs' }],
+      make: () => assert.fail('a plan makes no file'),
+    };
+    const facts = { clock: tomorrow, proc };
+    assert.deepEqual(await restartedComponents([earlier, taskOf(node)], facts), ['kube-scheduler']);
+    assert.deepEqual(await restartedComponents([taskOf(node), earlier], facts), []);
+  });
+
   it('has a component that does not run', async (test) => {
     const node = await stepNode(test);
     await rm(join(node.proc, pids.component), { recursive: true });

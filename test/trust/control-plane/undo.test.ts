@@ -32,6 +32,8 @@ async function trustedNode(node: StepNode): Promise<ReturnType<StepNode['files']
   return before;
 }
 
+const trust = { ca: 'kubernetes', step: 'trust' } as const;
+
 /** As after a crash in the last run. */
 async function interrupt(node: StepNode, state: RunState): Promise<void> {
   const [run] = (await readRuns(node.environment.directory)).active.slice(-1);
@@ -44,7 +46,7 @@ describe('undoStep()', () => {
     const node = await stepNode(test);
     const before = await trustedNode(node);
     assert.notDeepEqual(await node.files(), before);
-    const { restarted } = await undoStep('trust', node.environment);
+    const { restarted } = await undoStep(trust, node.environment);
     assert.deepEqual(await node.files(), before);
     assert.deepEqual(restarted, [{ component: 'kube-scheduler', tookMs: 5_000 }]);
     assert.deepEqual(await readdir(node.environment.directory), []);
@@ -55,7 +57,7 @@ describe('undoStep()', () => {
     await node.run([signing], { step: 'create' });
     const created = await node.files();
     await node.run([trusted, scheduler(node)]);
-    await undoStep('trust', node.environment);
+    await undoStep(trust, node.environment);
     assert.deepEqual(await node.files(), created);
     const [run, ...others] = (await readRuns(node.environment.directory)).active;
     assert.deepEqual([run?.manifest.step, others], ['create', []]);
@@ -66,7 +68,7 @@ describe('undoStep()', () => {
       const node = await stepNode(test);
       const before = await trustedNode(node);
       await interrupt(node, state);
-      await undoStep('trust', node.environment);
+      await undoStep(trust, node.environment);
       assert.deepEqual(await node.files(), before);
     });
   }
@@ -76,17 +78,26 @@ describe('undoStep()', () => {
     await node.run([signing], { step: 'create' });
     await node.run([trusted]);
     const before = await node.files();
-    await assert.rejects(undoStep('create', node.environment), {
+    await assert.rejects(undoStep({ ca: 'kubernetes', step: 'create' }, node.environment), {
       code: 'USAGE',
-      message: 'the last step on this node was trust, not create',
+      message: 'the last step on this node was trust --ca kubernetes, not create --ca kubernetes',
       remedy: 'Undo that step first: nodecertd ca-rollover apply trust --ca kubernetes --undo',
     });
     assert.deepEqual(await node.files(), before);
   });
 
+  it('refuses the step of another CA', async (test) => {
+    const node = await stepNode(test);
+    await node.run([trusted], { ca: 'etcd' });
+    await assert.rejects(undoStep(trust, node.environment), {
+      message: 'the last step on this node was trust --ca etcd, not trust --ca kubernetes',
+      remedy: 'Undo that step first: nodecertd ca-rollover apply trust --ca etcd --undo',
+    });
+  });
+
   it('refuses a node without copies', async (test) => {
     const node = await stepNode(test);
-    await assert.rejects(undoStep('trust', node.environment), {
+    await assert.rejects(undoStep(trust, node.environment), {
       code: 'USAGE',
       message: 'nodecertd ca-rollover apply has changed no file on this node',
     });
@@ -98,7 +109,7 @@ describe('undoStep()', () => {
     await node.write('ca.crt', 'by kubeadm');
     const before = await node.files();
     const laterChanges = { change: 'the step', remedy: 'Restore them by hand' };
-    await assert.rejects(undoStep('trust', { ...node.environment, laterChanges }), {
+    await assert.rejects(undoStep(trust, { ...node.environment, laterChanges }), {
       code: 'FILE_CHANGED',
       message: `these files were changed after the step: ${node.at('ca.crt')}`,
     });
@@ -109,7 +120,7 @@ describe('undoStep()', () => {
     const node = await stepNode(test);
     const before = await trustedNode(node);
     node.canStart = () => false;
-    await assert.rejects(undoStep('trust', node.environment), /it is not running/);
+    await assert.rejects(undoStep(trust, node.environment), /it is not running/);
     assert.deepEqual(await node.files(), before);
   });
 });
@@ -119,7 +130,7 @@ describe('previewUndo()', () => {
     const node = await stepNode(test);
     await trustedNode(node);
     const before = await node.files();
-    const { runs, files, restarts } = await previewUndo('trust', node.environment);
+    const { runs, files, restarts } = await previewUndo(trust, node.environment);
     assert.equal(runs.length, 2);
     const paths = (isRemoved: boolean): string[] =>
       files.flatMap((file) => (file.isRemoved === isRemoved ? [file.path] : [])).sort();

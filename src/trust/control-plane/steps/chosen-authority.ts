@@ -10,7 +10,9 @@ import { haveSameKey } from '../../../pki/renewal/certificate-chain.ts';
 import { kindOf, kindOfAlgorithm } from '../../../pki/renewal/key-file.ts';
 import { nextName } from '../../cluster/authority-name.ts';
 import type { AuthorityPair, AuthorityRequest } from '../new-authority.ts';
+import { applyCommand } from '../apply-command.ts';
 import { readPair, requireUsable, sameSubject } from '../next-authority.ts';
+import type { CaName } from '../task.ts';
 
 /** What an administrator chooses for the new CA. */
 export interface NewAuthorityOptions {
@@ -29,6 +31,7 @@ export type ChosenAuthority =
   | { readonly kind: 'created'; readonly request: AuthorityRequest };
 
 interface Checked {
+  readonly ca: CaName;
   readonly old: ChainCertificate;
   readonly now: Instant;
   /** The file of the new CA on this node. */
@@ -55,8 +58,7 @@ export async function chooseAuthority(
     return { kind: 'existing', pair: existing };
   }
   throw new AgentError('TRUST_REFUSED', `${checked.file} has another CA than ${importFrom}`, {
-    remedy:
-      'Omit --import to continue with this CA, or remove it first: nodecertd ca-rollover apply create --ca kubernetes --undo',
+    remedy: `Omit --import to continue with this CA, or remove it first: ${applyCommand('create', checked.ca)} --undo`,
   });
 }
 

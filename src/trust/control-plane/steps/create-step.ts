@@ -1,5 +1,4 @@
 import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { showMode } from '../../../core/file-mode.ts';
 import { formatInstant } from '../../../core/instant.ts';
 import type { TrustAuthority } from '../../../core/trust.ts';
@@ -17,8 +16,17 @@ import type { ControlPlaneNodes } from '../control-plane-nodes.ts';
 import { readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
 import type { AuthorityPair } from '../new-authority.ts';
 import type { KnownAuthorities } from '../new-authority-report.ts';
-import { inUse, otherNewAuthorities, reportTask, usersOf } from '../new-authority-report.ts';
+import {
+  bundlesOn,
+  inUse,
+  otherNewAuthorities,
+  otherPublished,
+  reportedNext,
+  reportTask,
+  usersOf,
+} from '../new-authority-report.ts';
 import { nextPaths, readPair } from '../next-authority.ts';
+import { authorityNameOf, caPath } from '../node-files.ts';
 import { otherRollovers } from '../permission.ts';
 import type { StepPlan, StepRequest } from '../step-plan.ts';
 import type { NewAuthorityOptions } from './chosen-authority.ts';
@@ -44,14 +52,15 @@ export async function planCreateStep(
   const { state, nodes } = await readCluster(request);
   const next = plan.next && readAuthority(plan.next.der);
   const known = { signing: readAuthority(plan.signing.der), ...(next && { next }) };
-  const reported = nodes.own?.report?.next;
+  const reported = reportedNext(nodes.own?.report, request.ca);
   const isDone = next !== undefined && reported === shortFingerprint(next.fingerprint);
   return {
     ...common,
     tasks: [plan.task, ...reportTask(nodes.own, { request, isDone })],
     refusals: [
       ...otherRollovers(request),
-      ...otherNewAuthorities({ state, others: nodes.others }, known),
+      ...(request.ca === 'kubernetes' ? otherPublished(state, known) : []),
+      ...otherNewAuthorities(nodes.others, { request, next }),
     ],
     notes: [...notesOn(plan, known), ...(await looseKeyNotes(request))],
     ...(next === undefined && { notesAfter: () => notesOnCreated(request) }),
@@ -87,16 +96,16 @@ function introduction(next: TrustAuthority): string {
   return `The new CA is ${authorityName(next)}. It expires at ${formatInstant(next.notAfter)}. Its hash for trust.caCertHashes is ${next.pin}.`;
 }
 
-async function notesOnCreated({ directories }: StepRequest): Promise<string[]> {
-  const pair = await readPair(nextPaths(directories.certificates), runAgain);
+async function notesOnCreated(request: StepRequest): Promise<string[]> {
+  const pair = await readPair(nextPaths(request), runAgain);
   return pair === undefined ? [] : [introduction(readAuthority(pair.certificate.der))];
 }
 
 const runAgain = 'Run this command again';
 
 /** A copy of the key gets the permissions of the program that made it. */
-async function looseKeyNotes({ directories }: StepRequest): Promise<string[]> {
-  const { key } = nextPaths(directories.certificates);
+async function looseKeyNotes(request: StepRequest): Promise<string[]> {
+  const { key } = nextPaths(request);
   const found = await unlessMissing(() => stat(key));
   if (found === undefined || (found.mode & 0o077) === 0) return [];
   return [
@@ -118,12 +127,16 @@ function copies(
   },
 ): string[] {
   const own = next && shortFingerprint(next.fingerprint);
-  const missing = nodes.others.filter(({ report }) => own === undefined || report?.next !== own);
-  const names = missing.map(({ name }) => name);
-  return copyCommands(request.directories, {
-    nodes: names,
-    hasBridge: withoutBridge === undefined,
-  });
+  const missing = nodes.others.filter(
+    ({ report }) => own === undefined || reportedNext(report, request.ca) !== own,
+  );
+  const { certificate, key } = nextPaths(request);
+  const hasBridge = request.ca === 'kubernetes' && withoutBridge === undefined;
+  const files = [certificate, key, ...(hasBridge ? [caPath(request, 'bridge')] : [])];
+  return copyCommands(
+    files,
+    missing.map(({ name }) => name),
+  );
 }
 
 /**
@@ -131,9 +144,9 @@ function copies(
  * @throws AgentError as readPair and KubeClient.request
  */
 export async function planCreateUndo(request: StepRequest): Promise<StepPlan> {
-  const { directories, hostName: nodeName } = request;
+  const { ca, hostName: nodeName } = request;
   const { state, nodes } = await readCluster(request);
-  const { certificate, key } = nextPaths(directories.certificates);
+  const { certificate, key } = nextPaths(request);
   const remedy = `Delete both files: rm -f ${certificate} ${key}`;
   const pair = await readPair({ certificate, key }, remedy);
   const refusals =
@@ -141,9 +154,11 @@ export async function planCreateUndo(request: StepRequest): Promise<StepPlan> {
       ? []
       : [
           ...(await useOnThisNode(pair, request)),
-          ...usersOf(readAuthority(pair.certificate.der), state),
+          ...(ca === 'kubernetes' ? usersOf(readAuthority(pair.certificate.der), state) : []),
+          ...bundlesOn(nodes.others, ca),
         ];
-  const tasks = reportTask(nodes.own, { request, isDone: nodes.own?.report?.next === undefined });
+  const isDone = reportedNext(nodes.own?.report, ca) === undefined;
+  const tasks = reportTask(nodes.own, { request, isDone });
   return {
     step: 'create',
     nodeName,
@@ -159,12 +174,14 @@ export async function planCreateUndo(request: StepRequest): Promise<StepPlan> {
 /** The step `trust` has begun on this node. */
 async function useOnThisNode(
   { certificate }: Pick<AuthorityPair, 'certificate'>,
-  { directories }: StepRequest,
+  request: StepRequest,
 ): Promise<GateReason[]> {
-  const { path, certificates } = await readAuthorityFile('ca', directories);
+  const { ca, directories } = request;
+  const { path, certificates } = await readAuthorityFile(authorityNameOf[ca], directories);
   if (certificates.some((one) => haveSameKey(one, certificate))) {
-    return [inUse(`${path} has the new CA`)];
+    return [inUse(`${path} has the new CA`, ca)];
   }
-  const signing = join(directories.certificates, 'ca-signing.crt');
-  return (await exists(signing)) ? [inUse(`the step trust has begun: ${signing} exists`)] : [];
+  const signing = caPath(request, 'signing');
+  const hasBegun = ca === 'kubernetes' && (await exists(signing));
+  return hasBegun ? [inUse(`the step trust has begun: ${signing} exists`, ca)] : [];
 }

@@ -2,7 +2,6 @@ import { AgentError } from '../../../core/errors.ts';
 import type { Instant } from '../../../core/instant.ts';
 import { formatInstant } from '../../../core/instant.ts';
 import { encodeCertificates } from '../../../core/pem.ts';
-import type { KubernetesDirectories } from '../../../pki/layout.ts';
 import type { AuthorityFile } from '../../../pki/renewal/authority.ts';
 import type { ChainCertificate } from '../../../pki/renewal/certificate-chain.ts';
 import {
@@ -16,17 +15,16 @@ import { readAuthorityFile } from '../../../pki/renewal/renewal-plan.ts';
 import { requireSigningKey } from '../../../pki/renewal/signature.ts';
 import { readContent } from '../../../store/file-content.ts';
 import type { NewChange } from '../../../store/run-folder.ts';
-import type { Tree } from '../../../sys/tree.ts';
 import type { AuthorityPair } from '../new-authority.ts';
 import { bridgeObstacle, createAuthority, createBridge, isBridge } from '../new-authority.ts';
-import { nextPaths, readPair } from '../next-authority.ts';
+import { nextPaths, nextPathsInWords, readPair } from '../next-authority.ts';
+import type { CaPlaces, NodePlaces } from '../node-files.ts';
+import { authorityNameOf, caPath } from '../node-files.ts';
 import type { FileTask, NewFiles } from '../task.ts';
 import type { ChosenAuthority, NewAuthorityOptions } from './chosen-authority.ts';
 import { chooseAuthority } from './chosen-authority.ts';
 
-export interface CreateRequest {
-  readonly tree: Tree;
-  readonly directories: KubernetesDirectories;
+export interface CreateRequest extends NodePlaces {
   readonly now: Instant;
 }
 
@@ -51,9 +49,9 @@ export async function planCreate(
   request: CreateRequest,
   options: NewAuthorityOptions,
 ): Promise<CreatePlan> {
-  const { directories, now } = request;
-  const { certificate: file, key } = nextPaths(directories.certificates);
-  const trusted = await readAuthorityFile('ca', directories);
+  const { ca, directories, now } = request;
+  const { certificate: file, key } = nextPaths(request);
+  const trusted = await readAuthorityFile(authorityNameOf[ca], directories);
   const [signing, ...others] = trusted.certificates;
   if (signing === undefined) throw withoutCertificate(trusted);
   const remedy = `Copy both files from the node where the CA was created, or delete both: rm -f ${file} ${key}`;
@@ -61,11 +59,12 @@ export async function planCreate(
   if (existing !== undefined && haveSameKey(existing.certificate, signing)) {
     return { signing, next: existing.certificate };
   }
-  if (existing === undefined && others.length > 0) throw begunAlready(trusted);
+  if (existing === undefined && others.length > 0) throw begunAlready(trusted, request);
   const old = await readOld(signing, trusted);
-  const next = await chooseAuthority(existing, options, { old: signing, now, file });
-  const withoutBridge = bridgeObstacle(signing, now);
-  const task = await createTask(next, { ...request, old, hasBridge: withoutBridge === undefined });
+  const next = await chooseAuthority(existing, options, { ca, old: signing, now, file });
+  const withoutBridge = ca === 'kubernetes' ? bridgeObstacle(signing, now) : undefined;
+  const hasBridge = ca === 'kubernetes' && withoutBridge === undefined;
+  const task = await createTask(next, { ...request, old, hasBridge });
   return {
     task,
     signing,
@@ -80,11 +79,11 @@ function withoutCertificate({ path }: AuthorityFile): AgentError {
   });
 }
 
-function begunAlready({ path }: AuthorityFile): AgentError {
+function begunAlready({ path }: AuthorityFile, places: CaPlaces): AgentError {
   return new AgentError(
     'TRUST_REFUSED',
     `${path} has more than one CA, so a rollover has begun, and this node lacks the files of the new CA`,
-    { remedy: 'Copy ca-next.crt, ca-next.key and ca-bridge.crt from another control-plane node' },
+    { remedy: `Copy ${nextPathsInWords(places)} from another control-plane node` },
   );
 }
 
@@ -115,9 +114,9 @@ interface TaskRequest extends CreateRequest {
 }
 
 async function createTask(next: ChosenAuthority, request: TaskRequest): Promise<FileTask> {
-  const paths = nextPaths(request.directories.certificates);
+  const paths = nextPaths(request);
   const bridge = {
-    path: paths.bridge,
+    path: caPath(request, 'bridge'),
     content: 'the bridge: the key of the new CA, certified by the old CA',
   };
   const needsBridge = request.hasBridge && !(await isBridged(next, request));
@@ -134,12 +133,9 @@ async function createTask(next: ChosenAuthority, request: TaskRequest): Promise<
   };
 }
 
-async function isBridged(
-  next: ChosenAuthority,
-  { directories, old }: TaskRequest,
-): Promise<boolean> {
+async function isBridged(next: ChosenAuthority, { old, ...places }: TaskRequest): Promise<boolean> {
   if (next.kind !== 'existing') return false;
-  const content = await readContent(nextPaths(directories.certificates).bridge);
+  const content = await readContent(caPath(places, 'bridge'));
   if (content === undefined) return false;
   // A file that cannot be parsed is written again.
   const found = await readCertificates(content.bytes).catch(() => []);
@@ -185,12 +181,12 @@ interface WantedFiles extends TaskRequest {
 /** The key comes first, so that the certificate never lies without its key. */
 async function newFiles(
   { certificate, key }: AuthorityPair,
-  { tree, directories, old, now, isNew, needsBridge }: WantedFiles,
+  { old, now, isNew, needsBridge, ...places }: WantedFiles,
 ): Promise<NewFiles> {
-  const paths = nextPaths(directories.certificates);
+  const paths = nextPaths(places);
   const changes: NewChange[] = [];
   const add = async (path: string, bytes: Uint8Array<ArrayBuffer>, mode: string): Promise<void> => {
-    changes.push(changeOf(await plannedFile(tree, path), bytes, mode));
+    changes.push(changeOf(await plannedFile(places.tree, path), bytes, mode));
   };
   if (isNew) {
     await add(paths.key, exportKey(key).expose(), '0600');
@@ -198,7 +194,7 @@ async function newFiles(
   }
   if (needsBridge) {
     const bridge = await createBridge(certificate, { old, now });
-    await add(paths.bridge, encodeCertificates([bridge]), '0644');
+    await add(caPath(places, 'bridge'), encodeCertificates([bridge]), '0644');
   }
   return {
     changes,

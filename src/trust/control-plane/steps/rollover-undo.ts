@@ -8,8 +8,8 @@ import { nodesBehind } from '../node-order.ts';
 import type { NodeStepName } from '../node-step.ts';
 import type { StepPlan, StepRequest } from '../step-plan.ts';
 import type { ClusterTask } from '../task.ts';
-import type { GateOptions } from './rollover-step.ts';
-import { authoritiesOf, readControlPlane, viewOf } from './rollover-step.ts';
+import type { GateOptions } from './step-cluster.ts';
+import { authoritiesOf, readControlPlane, viewOf } from './kubernetes.ts';
 
 /**
  * Plans the return from `trust`, `switch` or `finish` on this node: why it must not happen, and what

@@ -12,6 +12,7 @@ import { Tree } from '../../../../src/sys/tree.ts';
 import type { NewAuthorityOptions } from '../../../../src/trust/control-plane/steps/chosen-authority.ts';
 import type { CreatePlan } from '../../../../src/trust/control-plane/steps/create.ts';
 import { planCreate } from '../../../../src/trust/control-plane/steps/create.ts';
+import type { CaName } from '../../../../src/trust/control-plane/task.ts';
 import { isBridge } from '../../../../src/trust/control-plane/new-authority.ts';
 import type { OpensslPair, OpensslRequest } from '../../../pki/renewal/openssl-authority.ts';
 import { authorityOf, caExtensions, parsed } from '../../../pki/renewal/openssl-authority.ts';
@@ -25,15 +26,22 @@ const [constraints, usage, identifier] = caExtensions;
 class Node {
   readonly certificates: string;
   readonly old: OpensslPair;
+  readonly ca: CaName;
 
-  private constructor(certificates: string, old: OpensslPair) {
+  private constructor(certificates: string, old: OpensslPair, ca: CaName) {
     this.certificates = certificates;
     this.old = old;
+    this.ca = ca;
   }
 
-  static async of(context: TestContext, request: Partial<OpensslRequest> = {}): Promise<Node> {
-    const node = new Node(await temporaryDirectory(context), authorityOf(request));
-    await writePair(node.path('ca.crt'), node.old);
+  static async of(
+    context: TestContext,
+    request: Partial<OpensslRequest> = {},
+    [ca, file]: readonly [CaName, string] = ['kubernetes', 'ca.crt'],
+  ): Promise<Node> {
+    const node = new Node(await temporaryDirectory(context), authorityOf(request), ca);
+    await mkdir(node.path('etcd'));
+    await writePair(node.path(file), node.old);
     return node;
   }
 
@@ -44,7 +52,7 @@ class Node {
   async plan(options: Partial<NewAuthorityOptions> = {}): Promise<CreatePlan> {
     const { certificates } = this;
     const directories = { kubernetes: certificates, certificates };
-    const request = { tree: new Tree('/'), directories, now: Date.now() };
+    const request = { ca: this.ca, tree: new Tree('/'), directories, now: Date.now() };
     return planCreate(request, { lifetimeMs: 3650 * day, ...options });
   }
 
@@ -103,6 +111,28 @@ describe('planCreate()', () => {
     const bridge = await node.certificate('ca-bridge.crt');
     assert.ok(isBridge(bridge, { next, old: await node.certificate('ca.crt') }));
   });
+
+  for (const [ca, name] of [
+    ['etcd', 'etcd/ca'],
+    ['front-proxy', 'front-proxy-ca'],
+  ] as const) {
+    it(`makes a CA beside ${name}.crt, without a bridge`, async (context) => {
+      const extensions = [...caExtensions, 'subjectAltName=DNS:etcd-ca'];
+      const request = { subject: '/CN=etcd-ca', extensions };
+      const node = await Node.of(context, request, [ca, `${name}.crt`]);
+      const plan = await node.apply();
+      const [key, certificate, ...others] = plan.task?.files.map(({ path }) => path) ?? [];
+      assert.deepEqual(
+        [key, certificate],
+        [node.path(`${name}-next.key`), node.path(`${name}-next.crt`)],
+      );
+      assert.deepEqual([others, plan.withoutBridge], [[], undefined]);
+      const next = await node.certificate(`${name}-next.crt`);
+      assert.equal(subjectOf(next), `CN=etcd-ca ${month}`);
+      assert.equal(next.openssl.subjectAltName, 'DNS:etcd-ca');
+      assert.deepEqual((await node.plan()).task?.files, []);
+    });
+  }
 
   it('follows the subject, key and lifetime of the administrator', async (context) => {
     const node = await Node.of(context);

@@ -1,0 +1,154 @@
+import { readAuthority } from '../../../kube/authorities.ts';
+import type { Gate, GateReason, RolloverAuthorities } from '../../cluster/gate.ts';
+import { gatesBefore } from '../../cluster/gate.ts';
+import { leadingNode } from '../../cluster/plan-facts.ts';
+import type { RolloverView } from '../../cluster/rollover.ts';
+import { viewRollover } from '../../cluster/rollover.ts';
+import { administratorObstacles } from '../administrator.ts';
+import { applyCommand } from '../apply-command.ts';
+import { clientAuthoritiesTask } from '../client-authorities-task.ts';
+import {
+  clusterInfoTask,
+  removeManagerFlagsTask,
+  setManagerFlagsTask,
+  uploadedCertificatesTask,
+} from '../cluster-tasks.ts';
+import { readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
+import { flagsFor, rolloverFiles } from '../manager-manifest.ts';
+import { readMirrorPods } from '../mirror-pods.ts';
+import type { RolloverNode } from '../node-files.ts';
+import { bridgeOf } from '../node-files.ts';
+import type { ControlPlane } from '../node-order.ts';
+import { earlyLeader, nodesBehind } from '../node-order.ts';
+import type { NodeStepName } from '../node-step.ts';
+import type { StepRequest } from '../step-plan.ts';
+import type { ClusterTask } from '../task.ts';
+import type { GateOptions, StepCluster, StepClusterQuestion } from './step-cluster.ts';
+
+/** The part of the cluster in a step of the CA `kubernetes`. @throws AgentError as KubeClient.request */
+export async function kubernetesCluster(question: StepClusterQuestion): Promise<StepCluster> {
+  const { step, node, request, options } = question;
+  const plane = await readControlPlane(request, options);
+  return {
+    tasks: await clusterTasks({ step, node, plane }, request),
+    others: plane.others,
+    notes: notesOn(step, plane),
+    commands: commandsAfter(step, plane),
+    judge: async () => ({
+      gates: await judge(question),
+      reasons: step === 'finish' ? reasonsAgainstFinish(question) : [],
+    }),
+  };
+}
+
+/**
+ * What the cluster knows of the nodes, without those that are excepted: the step does not wait for them.
+ * @throws AgentError as KubeClient.request
+ */
+export async function readControlPlane(
+  request: StepRequest,
+  { confirmed: { exceptNodes } }: Pick<GateOptions, 'confirmed'>,
+): Promise<ControlPlane> {
+  const { client, signal, hostName } = request;
+  const all = await readControlPlaneNodes(client, signal);
+  const nodes = all.filter(({ name }) => exceptNodes?.has(name) !== true);
+  return {
+    others: withOwn(nodes, request).others,
+    pods: await readMirrorPods(client, signal),
+    isLeader: (await leadingNode(client, signal)) === hostName,
+    flags: new Map(Object.entries(flagsFor(rolloverFiles, request))),
+  };
+}
+
+interface ClusterStep {
+  readonly step: NodeStepName;
+  readonly node: RolloverNode;
+  readonly plane: ControlPlane;
+}
+
+/**
+ * Each step makes the uploaded CA files outdated. The first node that needs it writes cluster-info.
+ * kubeadm-config changes on the last node, because `kubeadm upgrade` on a node that has not done the
+ * step would write flags that do not fit its files.
+ */
+async function clusterTasks(
+  { step, node, plane }: ClusterStep,
+  request: StepRequest,
+): Promise<ClusterTask[]> {
+  const uploaded = await uploadedCertificatesTask(request);
+  if (step === 'switch') return uploaded;
+  const authorities = authoritiesOf(node);
+  const isLast = nodesBehind(step, plane).length === 0;
+  return [
+    ...uploaded,
+    ...(await clusterInfoTask(request, authorities, step === 'trust' ? 'both' : 'next')),
+    ...(isLast ? await lastTasks({ step, node, plane }, request) : []),
+  ];
+}
+
+async function lastTasks(
+  { step, node, plane: { flags } }: ClusterStep,
+  request: StepRequest,
+): Promise<ClusterTask[]> {
+  if (step === 'trust') return [await setManagerFlagsTask(request, flags)];
+  return [
+    await removeManagerFlagsTask(request, flags),
+    await clientAuthoritiesTask(request, authoritiesOf(node)),
+  ];
+}
+
+export function authoritiesOf({ old, next }: RolloverNode): Required<RolloverAuthorities> {
+  return { old: readAuthority(old.certificate.der), next: readAuthority(next.certificate.der) };
+}
+
+function reasonsAgainstFinish({ node, request }: StepClusterQuestion): GateReason[] {
+  const { client, directories } = request;
+  return administratorObstacles(client.access, authoritiesOf(node), directories);
+}
+
+/** The gates that the step needs. */
+async function judge({
+  step,
+  node,
+  request,
+  options,
+}: StepClusterQuestion): Promise<readonly Gate[]> {
+  if (step === 'trust') return [];
+  const needed: readonly string[] = gatesBefore[step];
+  const { gates } = await viewOf(node, request, options);
+  return gates.filter(({ id }) => needed.includes(id));
+}
+
+/** The cluster, with the CAs of this node's files. @throws AgentError as viewRollover */
+export async function viewOf(
+  node: RolloverNode,
+  { client, directories, version, clock, signal }: StepRequest,
+  options: GateOptions,
+): Promise<RolloverView> {
+  return viewRollover({
+    ...options,
+    // An API server that serves a certificate from the new CA sends the bridge too.
+    confirmed: { ...options.confirmed, bridge: bridgeOf(node) !== undefined },
+    access: client.access,
+    directories,
+    authorities: authoritiesOf(node),
+    named: {},
+    version,
+    clock,
+    signal,
+  });
+}
+
+function notesOn(step: NodeStepName, plane: ControlPlane): string[] {
+  const note = step === 'switch' ? undefined : earlyLeader(step, plane);
+  return note === undefined ? [] : [note];
+}
+
+/** The step on the other nodes, and after the last node the wait for the next step. */
+function commandsAfter(step: NodeStepName, plane: ControlPlane): string[] {
+  if (step === 'switch') return [];
+  const behind = nodesBehind(step, plane);
+  if (behind.length > 0)
+    return behind.map((node) => `${applyCommand(step, 'kubernetes')} # on ${node}`);
+  return step === 'trust' ? ['nodecertd ca-rollover wait --for union'] : [];
+}

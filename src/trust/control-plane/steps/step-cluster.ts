@@ -1,0 +1,44 @@
+import type { Gate, GateReason } from '../../cluster/gate.ts';
+import type { RolloverQuestion } from '../../cluster/rollover.ts';
+import type { ControlPlaneNode } from '../control-plane-nodes.ts';
+import type { RolloverNode } from '../node-files.ts';
+import type { NodeStepName } from '../node-step.ts';
+import type { StepRequest } from '../step-plan.ts';
+import type { ClusterTask } from '../task.ts';
+
+/** How the gates are judged, as in `ca-rollover status`. */
+export interface GateOptions extends Pick<
+  RolloverQuestion,
+  'keyFiles' | 'confirmed' | 'dial' | 'auditLogs' | 'onStep'
+> {
+  /** Called with what the step waits for. */
+  readonly onWait: (what: string) => void;
+}
+
+export interface StepClusterQuestion {
+  readonly step: NodeStepName;
+  readonly node: RolloverNode;
+  readonly request: StepRequest;
+  readonly options: GateOptions;
+}
+
+/** What a step of one CA changes in the cluster, and what it needs from the cluster. */
+export interface StepCluster {
+  /** In order, after the files of the node. */
+  readonly tasks: readonly ClusterTask[];
+  /** The control-plane Nodes without the Node of this machine. */
+  readonly others: readonly ControlPlaneNode[];
+  readonly notes: readonly string[];
+  /** What the administrator runs afterward. */
+  readonly commands: readonly string[];
+  /** Called only if something has to change. */
+  readonly judge: () => Promise<Judgement>;
+}
+
+/** Why the step may not begin. A repair of `switch` does not wait for it. */
+export interface Judgement {
+  /** The gates that the step needs. */
+  readonly gates: readonly Gate[];
+  /** Other reasons. */
+  readonly reasons: readonly GateReason[];
+}
