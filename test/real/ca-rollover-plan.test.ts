@@ -9,6 +9,7 @@ import type { NodeStepName } from '../../src/trust/control-plane/node-step.ts';
 import type { StepPlan, StepRequest } from '../../src/trust/control-plane/step-plan.ts';
 import { planRolloverStep } from '../../src/trust/control-plane/steps/rollover-step.ts';
 import { planRolloverUndo } from '../../src/trust/control-plane/steps/rollover-undo.ts';
+import type { ClusterTask } from '../../src/trust/control-plane/task.ts';
 import { clientFor } from '../kube/support/kubeconfig-client.ts';
 import type { KubeadmTree } from '../pki/renewal/renewal-tree.ts';
 import { copyOf, sharedTree } from '../pki/renewal/renewal-tree.ts';
@@ -94,6 +95,14 @@ function clusterTasks({ tasks }: StepPlan): string[] {
   return tasks.flatMap((task) => (task.kind === 'cluster' ? [task.name] : []));
 }
 
+const kubeadmConfig = 'kube-system/kubeadm-config';
+
+function taskOf({ tasks }: StepPlan, name: string): ClusterTask {
+  const task = tasks.find((one) => one.name === name);
+  assert.ok(task?.kind === 'cluster', name);
+  return task;
+}
+
 /** With the flags that kube-controller-manager of the other node has after this step. */
 async function setOther({ certificates }: KubeadmTree, step: 'trust' | 'finish'): Promise<void> {
   const name = (usual: string, rollover: string): string =>
@@ -157,11 +166,31 @@ describe('planRolloverStep()', { skip }, () => {
     assert.ok(last.refusals.some(({ message }) => message.startsWith('G6 serving: ')));
   });
 
-  it('has nothing to do on a node without a rollover', async (context) => {
+  it('leaves the cluster to the other nodes on a node that is done', async (context) => {
     const node = await nodeAfter(context, 'trust', 'switch', 'finish');
-    const { tasks, refusals, notes } = await plan(node, 'finish');
+    await setOther(node, 'trust');
+    const { tasks, refusals, notes, commands } = await plan(node, 'finish');
     assert.deepEqual([tasks, refusals], [[], []]);
     assert.deepEqual(notes, ['This node has no files of a CA rollover.']);
+    assert.deepEqual(commands, ['nodecertd ca-rollover apply finish --ca kubernetes # on cp2']);
+  });
+
+  it('completes the cluster if the last node was removed before its finish', async (context) => {
+    const node = await nodeAfter(context);
+    await setOther(node, 'trust');
+    await taskOf(await plan(node, 'trust'), kubeadmConfig).run(signal);
+    await walk(node, 'trust', 'switch', 'finish');
+    // Without the other node, no kube-controller-manager has the flags either.
+    await setOther(node, 'finish');
+    const left = await plan(node, 'finish');
+    assert.deepEqual(clusterTasks(left), [
+      'kube-public/cluster-info',
+      kubeadmConfig,
+      'kube-system/extension-apiserver-authentication',
+    ]);
+    assert.ok(left.tasks.every((task) => task.kind === 'cluster' && !task.isDone));
+    await taskOf(left, kubeadmConfig).run(signal);
+    assert.equal(taskOf(await plan(node, 'finish'), kubeadmConfig).isDone, true);
   });
 });
 

@@ -48,6 +48,15 @@ export async function clientAuthoritiesTask(
   };
 }
 
+/** The CAs of clients, including those that API servers no longer accept. @throws AgentError as KubeClient.request */
+export async function publishedClientAuthorities({
+  client,
+  signal,
+}: ClusterObjects): Promise<readonly TrustAuthority[]> {
+  const found = await readConfigMap(client, clientAuthorities, signal);
+  return found === undefined ? [] : authoritiesIn(found);
+}
+
 async function untilReturned(
   { client, clock, signal }: WaitingObjects,
   old: TrustAuthority,
@@ -65,9 +74,12 @@ async function untilReturned(
   }
 }
 
-function hasAuthority({ data }: ConfigMap, authority: TrustAuthority): boolean {
-  const pem = Buffer.from(data['client-ca-file'] ?? '');
-  return readAuthorities(pem).authorities.some((one) => isSameAuthority(one, authority));
+function hasAuthority(found: ConfigMap, authority: TrustAuthority): boolean {
+  return authoritiesIn(found).some((one) => isSameAuthority(one, authority));
+}
+
+function authoritiesIn({ data }: ConfigMap): readonly TrustAuthority[] {
+  return readAuthorities(Buffer.from(data['client-ca-file'] ?? '')).authorities;
 }
 
 function stillTrusted(old: TrustAuthority): AgentError {

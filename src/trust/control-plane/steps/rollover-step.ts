@@ -12,6 +12,7 @@ import { isComplete } from '../step-plan.ts';
 import { restartedComponents } from '../task-restart.ts';
 import type { CaName } from '../task.ts';
 import { kubernetesCluster } from './kubernetes.ts';
+import { leftInCluster } from './removed-node.ts';
 import type { GateOptions, Judgement, StepCluster, StepClusterQuestion } from './step-cluster.ts';
 
 /**
@@ -26,7 +27,7 @@ export async function planRolloverStep(
 ): Promise<StepPlan> {
   const { hostName, clock, version } = request;
   const node = await readRolloverNode(request);
-  if (node === undefined) return withoutFiles(step, request);
+  if (node === undefined) return withoutFiles(step, request, options);
   const own = await planNodeStep(step, { node, clock, version });
   const common = { step, nodeName: hostName, gates: [], refusals: [], notes: [], commands: [] };
   if (own.obstacles.length > 0) {
@@ -47,12 +48,17 @@ export async function planRolloverStep(
   };
 }
 
-function withoutFiles(step: NodeStepName, request: StepRequest): StepPlan {
+async function withoutFiles(
+  step: NodeStepName,
+  request: StepRequest,
+  options: GateOptions,
+): Promise<StepPlan> {
   const { ca, hostName } = request;
   const common = { step, nodeName: hostName, tasks: [], restarts: [], gates: [], commands: [] };
   if (step === 'finish') {
     const notes = ['This node has no files of a CA rollover.'];
-    return { ...common, refusals: [], notes };
+    const left = ca === 'kubernetes' ? await leftInCluster(request, options) : {};
+    return { ...common, refusals: [], notes, ...left };
   }
   const missing: GateReason = {
     state: 'waiting',
