@@ -15,7 +15,8 @@ import type { KubeClient } from '../../kube/rest-client.ts';
 import { deleteObject, objectExists } from '../../kube/object.ts';
 import { editYaml } from '../../kube/yaml-edit.ts';
 import type { RolloverAuthorities } from '../cluster/gate.ts';
-import { managerArguments, withManagerArguments } from './manager-arguments.ts';
+import type { Section } from './component-arguments.ts';
+import { componentArguments, sections, withArguments } from './component-arguments.ts';
 import type { ClusterTask } from './task.ts';
 
 type Client = Pick<KubeClient, 'request'>;
@@ -90,8 +91,8 @@ function withAuthorities(kubeconfig: string, authorities: readonly TrustAuthorit
 
 const kubeadmConfig: ConfigMapName = { namespace: 'kube-system', name: 'kubeadm-config' };
 
-/** Flags of kube-controller-manager without dashes, with their values from `trust` to `finish`. */
-export type ManagerFlags = ReadonlyMap<string, string>;
+/** Flags of a component without dashes, with their values. */
+export type Flags = ReadonlyMap<string, string>;
 
 /**
  * Sets the flags of kube-controller-manager in kubeadm-config, because `kubeadm upgrade` writes the
@@ -99,51 +100,74 @@ export type ManagerFlags = ReadonlyMap<string, string>;
  * @throws AgentError API_NOT_FOUND, API_BAD_RESPONSE; as KubeClient.request
  */
 export async function setManagerFlagsTask(
-  { client, signal }: ClusterObjects,
-  flags: ManagerFlags,
+  objects: ClusterObjects,
+  flags: Flags,
 ): Promise<ClusterTask> {
-  const { data } = await requireConfigMap(client, kubeadmConfig, signal);
-  const current = managerArguments(configurationIn(data));
-  return {
-    kind: 'cluster',
-    name: configMapName(kubeadmConfig),
-    content: `kube-controller-manager with ${flagTexts(flags).join(' ')}`,
-    isDone: flags.entries().every(([name, value]) => current.get(name) === value),
-    run: (stop) => changeManagerFlags(client, () => flags, stop),
-  };
+  return setFlagsTask(objects, 'controllerManager', flags);
 }
 
 /** Removes the flags that `setManagerFlagsTask` has set. Another value is the administrator's. */
 export async function removeManagerFlagsTask(
+  objects: ClusterObjects,
+  flags: Flags,
+): Promise<ClusterTask> {
+  return removeFlagsTask(objects, 'controllerManager', flags);
+}
+
+async function setFlagsTask(
   { client, signal }: ClusterObjects,
-  flags: ManagerFlags,
+  section: Section,
+  flags: Flags,
 ): Promise<ClusterTask> {
   const { data } = await requireConfigMap(client, kubeadmConfig, signal);
+  const current = componentArguments(configurationIn(data), section);
   return {
     kind: 'cluster',
     name: configMapName(kubeadmConfig),
-    content: `kube-controller-manager without ${flagTexts(flags).join(' ')}`,
-    isDone: removalsIn(data, flags).size === 0,
-    run: (stop) => changeManagerFlags(client, (now) => removalsIn(now, flags), stop),
+    content: `${sections[section]} with ${flagTexts(flags).join(' ')}`,
+    isDone: flags.entries().every(([name, value]) => current.get(name) === value),
+    run: (stop) => changeFlags(client, section, { changesFor: () => flags, signal: stop }),
+  };
+}
+
+async function removeFlagsTask(
+  { client, signal }: ClusterObjects,
+  section: Section,
+  flags: Flags,
+): Promise<ClusterTask> {
+  const { data } = await requireConfigMap(client, kubeadmConfig, signal);
+  const changesFor = (now: ConfigMap['data']): FlagChanges => removalsIn(now, section, flags);
+  return {
+    kind: 'cluster',
+    name: configMapName(kubeadmConfig),
+    content: `${sections[section]} without ${flagTexts(flags).join(' ')}`,
+    isDone: changesFor(data).size === 0,
+    run: (stop) => changeFlags(client, section, { changesFor, signal: stop }),
   };
 }
 
 type FlagChanges = ReadonlyMap<string, string | undefined>;
 
-function removalsIn(data: ConfigMap['data'], flags: ManagerFlags): FlagChanges {
-  const current = managerArguments(configurationIn(data));
+function removalsIn(data: ConfigMap['data'], section: Section, flags: Flags): FlagChanges {
+  const current = componentArguments(configurationIn(data), section);
   const set = [...flags].filter(([name, value]) => current.get(name) === value);
   return new Map(set.map(([name]) => [name, undefined]));
 }
 
-function changeManagerFlags(
+function changeFlags(
   client: Client,
-  changesFor: (data: ConfigMap['data']) => FlagChanges,
-  signal: AbortSignal,
+  section: Section,
+  {
+    changesFor,
+    signal,
+  }: {
+    readonly changesFor: (data: ConfigMap['data']) => FlagChanges;
+    readonly signal: AbortSignal;
+  },
 ): Promise<void> {
   return updateConfigMap(client, kubeadmConfig, {
     edit: (data) => ({
-      ClusterConfiguration: withManagerArguments(configurationIn(data), changesFor(data)),
+      ClusterConfiguration: withArguments(configurationIn(data), section, changesFor(data)),
     }),
     signal,
   });
@@ -153,7 +177,7 @@ function configurationIn(data: ConfigMap['data']): string {
   return data['ClusterConfiguration'] ?? '';
 }
 
-function flagTexts(flags: ManagerFlags): string[] {
+function flagTexts(flags: Flags): string[] {
   return [...flags].map(([name, value]) => `--${name}=${value}`);
 }
 

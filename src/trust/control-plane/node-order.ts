@@ -1,5 +1,5 @@
 import { flagValue } from '../../pki/components/component-flags.ts';
-import type { ManagerFlags } from './cluster-tasks.ts';
+import type { Flags } from './cluster-tasks.ts';
 import type { ControlPlaneNode } from './control-plane-nodes.ts';
 import type { MirrorPod } from './mirror-pods.ts';
 import type { Step } from './task.ts';
@@ -11,7 +11,7 @@ export interface ControlPlane {
   /** kube-controller-manager on this machine is the leader. */
   readonly isLeader: boolean;
   /** The flags of kube-controller-manager from `trust` to `finish`. */
-  readonly flags: ManagerFlags;
+  readonly flags: Flags;
 }
 
 /** The other control-plane Nodes on which this step of `trust` or `finish` is not done. */
@@ -29,7 +29,7 @@ function isManager({ component }: MirrorPod): boolean {
   return component === 'kube-controller-manager';
 }
 
-function has(pod: MirrorPod, flags: ManagerFlags): boolean {
+function has(pod: MirrorPod, flags: Flags): boolean {
   return flags.entries().every(([name, value]) => flagValue(pod.flags, name) === value);
 }
 

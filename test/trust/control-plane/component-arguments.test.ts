@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import {
-  managerArguments,
-  withManagerArguments,
-} from '../../../src/trust/control-plane/manager-arguments.ts';
+  componentArguments,
+  withArguments,
+} from '../../../src/trust/control-plane/component-arguments.ts';
 
 /** As kubeadm 1.37 writes it into kube-system/kubeadm-config. */
 const usual = `apiServer:
@@ -57,7 +57,7 @@ const v1beta3 = `controllerManager:
     root-ca-file: /pki/ca-bundle.crt
 `;
 
-describe('withManagerArguments()', () => {
+describe('withArguments()', () => {
   for (const [version, lines] of [
     ['v1beta4', v1beta4],
     ['v1beta3', v1beta3],
@@ -66,14 +66,25 @@ describe('withManagerArguments()', () => {
     const after = before.replace('controllerManager: {}\n', lines);
 
     it(`adds flags in ${version}, and changes no other line`, () => {
-      assert.equal(withManagerArguments(before, set), after);
-      assert.deepEqual(managerArguments(after), set);
+      assert.equal(withArguments(before, 'controllerManager', set), after);
+      assert.deepEqual(componentArguments(after, 'controllerManager'), set);
     });
 
     it(`returns to the earlier text of ${version}`, () => {
-      assert.equal(withManagerArguments(after, removed), before);
+      assert.equal(withArguments(after, 'controllerManager', removed), before);
     });
   }
+
+  it('adds flags to another component alone', () => {
+    const changed = withArguments(
+      usual,
+      'apiServer',
+      new Map([['client-ca-file', '/pki/both.crt']]),
+    );
+    const audit = '    value: /var/log/kubernetes/audit.log\n';
+    const added = '  - name: client-ca-file\n    value: /pki/both.crt\n';
+    assert.equal(changed, usual.replace(audit, audit + added));
+  });
 
   it('keeps the other flags and settings of the component', () => {
     const own = `controllerManager:
@@ -90,10 +101,10 @@ describe('withManagerArguments()', () => {
     name: ca
 `;
     const before = usual.replace('controllerManager: {}\n', own);
-    const after = withManagerArguments(before, set);
-    assert.equal(managerArguments(after).get('bind-address'), '0.0.0.0');
+    const after = withArguments(before, 'controllerManager', set);
+    assert.equal(componentArguments(after, 'controllerManager').get('bind-address'), '0.0.0.0');
     assert.equal(after.match(/name: feature-gates/g)?.length, 2);
-    assert.equal(withManagerArguments(after, removed), before);
+    assert.equal(withArguments(after, 'controllerManager', removed), before);
   });
 
   it('replaces every occurrence of a flag', () => {
@@ -106,14 +117,17 @@ describe('withManagerArguments()', () => {
 `;
     const before = usual.replace('controllerManager: {}\n', own);
     const after = usual.replace('controllerManager: {}\n', v1beta4);
-    assert.equal(withManagerArguments(before, set), after);
+    assert.equal(withArguments(before, 'controllerManager', set), after);
   });
 
   it('adds a missing controllerManager', () => {
     const before = usual.replace('controllerManager: {}\n', '');
-    const after = withManagerArguments(before, set);
+    const after = withArguments(before, 'controllerManager', set);
     assert.equal(after, `${before}${v1beta4}`);
-    assert.deepEqual(managerArguments(withManagerArguments(after, removed)), new Map());
+    assert.deepEqual(
+      componentArguments(withArguments(after, 'controllerManager', removed), 'controllerManager'),
+      new Map(),
+    );
   });
 
   for (const [what, text] of [
@@ -124,7 +138,7 @@ describe('withManagerArguments()', () => {
     ],
   ] as const) {
     it(`refuses ${what}`, () => {
-      assert.throws(() => withManagerArguments(text, set), {
+      assert.throws(() => withArguments(text, 'controllerManager', set), {
         code: 'API_BAD_RESPONSE',
         message: /^ClusterConfiguration in kube-system\/kubeadm-config has no/,
       });

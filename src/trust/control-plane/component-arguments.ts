@@ -5,8 +5,15 @@ import { isMap, parseDocument } from 'yaml';
 import { AgentError } from '../../core/errors.ts';
 import { parseDocuments } from '../../pki/components/yaml-documents.ts';
 
-/** The value of each flag of kube-controller-manager, by its name without dashes. */
-export type ManagerArguments = ReadonlyMap<string, string>;
+/** The component whose flags a section of ClusterConfiguration has. */
+export const sections = {
+  apiServer: 'kube-apiserver',
+  controllerManager: 'kube-controller-manager',
+} as const;
+export type Section = keyof typeof sections;
+
+/** The value of each flag of a component, by its name without dashes. */
+export type ComponentArguments = ReadonlyMap<string, string>;
 
 /** v1beta3 has a map, and later versions have a list, in which a name may occur twice. */
 const argumentsSchema = v.union([
@@ -20,19 +27,19 @@ const argumentsSchema = v.union([
   ),
 ]);
 
+const sectionSchema = v.nullish(v.looseObject({ extraArgs: v.nullish(argumentsSchema, []) }), {});
 const configurationSchema = v.looseObject({
   apiVersion: v.pipe(v.string(), v.startsWith('kubeadm.k8s.io/')),
-  controllerManager: v.nullish(v.looseObject({ extraArgs: v.nullish(argumentsSchema, []) }), {}),
+  apiServer: sectionSchema,
+  controllerManager: sectionSchema,
 });
 
 /**
- * The flags of kube-controller-manager in `controllerManager.extraArgs` of a ClusterConfiguration.
- * kubeadm passes them in addition to its own, and the last one counts.
+ * The flags of a component in `extraArgs` of its section of a ClusterConfiguration. kubeadm passes them in addition to its own, and the last one counts.
  * @throws AgentError API_BAD_RESPONSE
  */
-export function managerArguments(configuration: string): ManagerArguments {
-  const { controllerManager } = parse(configuration);
-  return new Map(controllerManager.extraArgs);
+export function componentArguments(configuration: string, section: Section): ComponentArguments {
+  return new Map(parse(configuration)[section].extraArgs);
 }
 
 /**
@@ -40,19 +47,20 @@ export function managerArguments(configuration: string): ManagerArguments {
  * everything else, and the form of kubeadm's own text.
  * @throws AgentError API_BAD_RESPONSE
  */
-export function withManagerArguments(
+export function withArguments(
   configuration: string,
+  section: Section,
   changes: ReadonlyMap<string, string | undefined>,
 ): string {
-  const { apiVersion, controllerManager } = parse(configuration);
-  const kept = controllerManager.extraArgs.filter(([name]) => !changes.has(name));
+  const { apiVersion, [section]: settings } = parse(configuration);
+  const kept = settings.extraArgs.filter(([name]) => !changes.has(name));
   const set = [...changes].flatMap(([name, value]): [string, string][] =>
     value === undefined ? [] : [[name, value]],
   );
   const document = parseDocument(configuration, { version: '1.1' });
-  setArguments(document, valueOf([...kept, ...set], apiVersion));
+  setArguments(document, section, valueOf([...kept, ...set], apiVersion));
   const edited = document.toString({ lineWidth: 0, indentSeq: false });
-  requireOnlyArguments(configuration, edited);
+  requireOnlyArguments(section, configuration, edited);
   return edited;
 }
 
@@ -64,13 +72,13 @@ function valueOf(flags: readonly (readonly [string, string])[], apiVersion: stri
 }
 
 /** kubeadm writes `controllerManager: {}` for no settings. */
-function setArguments(document: Document, value: unknown): void {
-  const found = document.get('controllerManager');
+function setArguments(document: Document, section: Section, value: unknown): void {
+  const found = document.get(section);
   const settings = isMap(found) ? found : document.createNode({});
   if (value === undefined) settings.delete('extraArgs');
   else settings.set('extraArgs', document.createNode(value));
   settings.flow = settings.items.length === 0;
-  document.set('controllerManager', settings);
+  document.set(section, settings);
 }
 
 function parse(configuration: string): v.InferOutput<typeof configurationSchema> {
@@ -80,15 +88,15 @@ function parse(configuration: string): v.InferOutput<typeof configurationSchema>
 }
 
 /** An anchor or a tag may mean something else after the edit. */
-function requireOnlyArguments(before: string, after: string): void {
-  if (!isDeepStrictEqual(withoutArguments(before), withoutArguments(after))) {
+function requireOnlyArguments(section: Section, before: string, after: string): void {
+  if (!isDeepStrictEqual(withoutArguments(before, section), withoutArguments(after, section))) {
     throw unusable('cannot be edited: it has anchors or tags');
   }
 }
 
-function withoutArguments(configuration: string): unknown {
-  const { controllerManager, ...others } = parse(configuration);
-  return { ...others, controllerManager: { ...controllerManager, extraArgs: [] } };
+function withoutArguments(configuration: string, section: Section): unknown {
+  const { [section]: settings, ...others } = parse(configuration);
+  return { ...others, [section]: { ...settings, extraArgs: [] } };
 }
 
 function unusable(problem: string): AgentError {
