@@ -1,10 +1,14 @@
+import { stat } from 'node:fs/promises';
+import { showMode } from '../../core/file-mode.ts';
 import { encodeCertificates } from '../../core/pem.ts';
 import { AgentError } from '../../core/errors.ts';
 import { keyFileOf } from '../../pki/layout.ts';
 import type { ChainCertificate } from '../../pki/renewal/certificate-chain.ts';
 import { isSameList } from '../../pki/renewal/certificate-chain.ts';
 import { readContent } from '../../store/file-content.ts';
-import type { RolloverSide } from '../cluster/gate.ts';
+import { unlessMissing } from '../../sys/file-error.ts';
+import type { Tree } from '../../sys/tree.ts';
+import type { GateReason, RolloverSide } from '../cluster/gate.ts';
 import { sideNames } from '../cluster/gates/verdict.ts';
 import type { CaFile, RolloverCa, RolloverNode } from './node-files.ts';
 import { caPath, keyAt } from './node-files.ts';
@@ -67,6 +71,33 @@ export async function hasKey(
 ): Promise<boolean> {
   const key = await keyAt(tree, path);
   return key !== undefined && node[side].certificate.openssl.checkPrivateKey(key);
+}
+
+/**
+ * Keys of the CAs that other users can read, for example because a program copied them without their
+ * mode. A step keeps the mode of a file, and copies the file with its mode.
+ */
+export async function looseKeys(
+  places: Pick<RolloverNode, 'ca' | 'tree' | 'directories'>,
+): Promise<GateReason[]> {
+  const files = ['trusted', 'signing', 'next', 'previous'] as const;
+  const paths = files.map((file) => keyFileOf(caPath(places, file)));
+  const found = await Promise.all(paths.map(async (path) => modeOf(places.tree, path)));
+  const loose = paths.filter((_, at) => ((found[at] ?? 0) & 0o077) !== 0);
+  if (loose.length === 0) return [];
+  return [
+    {
+      state: 'waiting',
+      message: 'other users can read the key of a CA',
+      remedy: `Run: chmod 600 ${loose.join(' ')}`,
+      objects: loose.map((path) => `${path} (mode ${showMode(found[paths.indexOf(path)] ?? 0)})`),
+    },
+  ];
+}
+
+async function modeOf(tree: Tree, path: string): Promise<number | undefined> {
+  const { physical } = await tree.locate(path);
+  return (await unlessMissing(() => stat(physical)))?.mode;
 }
 
 async function copyOf(path: string): Promise<Uint8Array<ArrayBuffer>> {

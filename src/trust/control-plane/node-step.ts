@@ -1,6 +1,7 @@
 import { AgentError } from '../../core/errors.ts';
 import type { GateReason } from '../cluster/gate.ts';
 import type { CheckContext } from './check.ts';
+import { looseKeys } from './ca-files.ts';
 import { kubeletNote } from './kubelet-note.ts';
 import { bridgeOf, caPath } from './node-files.ts';
 import { applyCommand } from './apply-command.ts';
@@ -40,7 +41,7 @@ export async function planNodeStep(step: NodeStepName, context: CheckContext): P
   const latest = await latestStep(node);
   const harm = await harmOn(node, latest);
   const repairing = repairingStep(node, latest);
-  const obstacles = await obstaclesTo(step, repairing, context);
+  const obstacles = [...(await obstaclesTo(step, repairing, context)), ...(await looseKeys(node))];
   const isRepair = order[repairing] >= order[step];
   const common = { obstacles, harm, isRepair };
   if (obstacles.length > 0) return { ...common, tasks: [], lastTasks: [], notes: [] };

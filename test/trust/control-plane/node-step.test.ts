@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { copyFile, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { describe, it } from 'node:test';
@@ -367,6 +367,22 @@ describe('planNodeStep()', () => {
     await walk(other, 'trust');
     await rm(join(other.certificates, 'ca-next.key'));
     await assert.rejects(plan(other, 'switch'), { code: 'CA_EXTERNAL', message: /the new CA$/ });
+  });
+
+  it('refuses keys of CAs that other users can read', async (context) => {
+    const node = await created(context);
+    const paths = ['ca.key', 'ca-next.key'].map((name) => join(node.certificates, name));
+    for (const path of paths) await chmod(path, 0o644);
+    const { obstacles, tasks } = await plan(node, 'trust');
+    assert.deepEqual(tasks, []);
+    assert.deepEqual(obstacles, [
+      {
+        state: 'waiting',
+        message: 'other users can read the key of a CA',
+        remedy: `Run: chmod 600 ${paths.join(' ')}`,
+        objects: paths.map((path) => `${path} (mode 0644)`),
+      },
+    ]);
   });
 
   it('renews the certificate that a kubeconfig names, and writes its CAs', async (context) => {

@@ -1,5 +1,3 @@
-import { stat } from 'node:fs/promises';
-import { showMode } from '../../../core/file-mode.ts';
 import { formatInstant } from '../../../core/instant.ts';
 import type { TrustAuthority } from '../../../core/trust.ts';
 import { authorityName, shortFingerprint } from '../../../core/trust.ts';
@@ -7,12 +5,12 @@ import { readAuthority } from '../../../kube/authorities.ts';
 import { haveSameKey } from '../../../pki/renewal/certificate-chain.ts';
 import { readAuthorityFile } from '../../../pki/renewal/renewal-plan.ts';
 import { exists } from '../../../sys/exists.ts';
-import { unlessMissing } from '../../../sys/file-error.ts';
 import type { GateReason } from '../../cluster/gate.ts';
 import { copyCommands } from '../../cluster/plan-commands.ts';
 import { readClusterState } from '../../cluster/read/cluster.ts';
 import type { ClusterState } from '../../cluster/state.ts';
 import type { ControlPlaneNodes } from '../control-plane-nodes.ts';
+import { looseKeys } from '../ca-files.ts';
 import { readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
 import type { AuthorityPair } from '../new-authority.ts';
 import type { KnownAuthorities } from '../new-authority-report.ts';
@@ -58,11 +56,12 @@ export async function planCreateStep(
     ...common,
     tasks: [plan.task, ...reportTask(nodes.own, { request, isDone })],
     refusals: [
+      ...(await looseKeys(request)),
       ...otherRollovers(request),
       ...(request.ca === 'kubernetes' ? otherPublished(state, known) : []),
       ...otherNewAuthorities(nodes.others, { request, next }),
     ],
-    notes: [...notesOn(plan, known), ...(await looseKeyNotes(request))],
+    notes: notesOn(plan, known),
     ...(next === undefined && { notesAfter: () => notesOnCreated(request) }),
     commands: copies(plan, { request, nodes, next }),
   };
@@ -102,16 +101,6 @@ async function notesOnCreated(request: StepRequest): Promise<string[]> {
 }
 
 const runAgain = 'Run this command again';
-
-/** A copy of the key gets the permissions of the program that made it. */
-async function looseKeyNotes(request: StepRequest): Promise<string[]> {
-  const { key } = nextPaths(request);
-  const found = await unlessMissing(() => stat(key));
-  if (found === undefined || (found.mode & 0o077) === 0) return [];
-  return [
-    `${key} has the mode ${showMode(found.mode)}, so other users can read the key of the new CA. Run: chmod 600 ${key}`,
-  ];
-}
 
 /** To the control-plane nodes that have not reported this CA. */
 function copies(
