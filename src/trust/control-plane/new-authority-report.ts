@@ -61,21 +61,50 @@ export function reportedCount(report: ControlPlaneTrust, ca: CaName): number {
   }
 }
 
-/** The cluster publishes a CA that this node does not know. Two new CAs would need two rollovers. */
-export function otherPublished(
-  state: ClusterState,
-  { signing, next }: KnownAuthorities,
-): GateReason[] {
-  const known = next === undefined ? [signing] : [signing, next];
-  const published = publishedAuthorities(state).filter(
-    (authority) =>
-      authority.isSelfSigned && !known.some((other) => isSameAuthority(authority, other)),
+/**
+ * The cluster publishes a CA that this node does not know. Two new CAs would need two rollovers, and a
+ * step writes only the CAs of its own rollover into the file of --root-ca-file.
+ */
+export function otherPublished(state: ClusterState, known: KnownAuthorities): GateReason[] {
+  const unrelated = unrelatedAuthorities(state, known);
+  const published = unknownPublished(state, known).filter(
+    (one) => !unrelated.some((other) => isSameAuthority(one, other)),
   );
   return published.map((authority): GateReason => ({
     state: 'waiting',
     message: `the cluster publishes the CA ${authorityName(authority)}, which is neither the CA in ca.crt nor the new CA of this node`,
-    remedy: 'Complete the rollover to that CA first: nodecertd ca-rollover status',
+    remedy:
+      'Complete the rollover to that CA first: nodecertd ca-rollover status. If it is part of no rollover, remove it from the file of --root-ca-file of kube-controller-manager, because a step would remove it too',
   }));
+}
+
+/**
+ * CAs in cluster-info alone, such as that of a load balancer: every step keeps them there. In a
+ * rollover, kube-controller-manager publishes the new CA before cluster-info has it.
+ */
+export function unrelatedAuthorities(
+  state: ClusterState,
+  known: KnownAuthorities,
+): TrustAuthority[] {
+  const { extensionAuthentication: clients } = state;
+  const used = [
+    ...publishedAuthorities({ ...state, clusterInfo: { outcome: 'absent' } }),
+    ...(clients.outcome === 'read' ? clients.value.authorities : []),
+  ];
+  return unknownPublished(state, known).filter(
+    (authority) => !used.some((one) => isSameAuthority(one, authority)),
+  );
+}
+
+function unknownPublished(
+  state: ClusterState,
+  { signing, next }: KnownAuthorities,
+): TrustAuthority[] {
+  const known = next === undefined ? [signing] : [signing, next];
+  return publishedAuthorities(state).filter(
+    (authority) =>
+      authority.isSelfSigned && !known.some((other) => isSameAuthority(authority, other)),
+  );
 }
 
 /** Another node has a different new CA than this node. */

@@ -11,6 +11,7 @@ import {
   bundlesOn,
   otherNewAuthorities,
   otherPublished,
+  unrelatedAuthorities,
   usersOf,
 } from '../../../src/trust/control-plane/new-authority-report.ts';
 import {
@@ -117,6 +118,17 @@ describe('otherPublished()', () => {
     assert.deepEqual(messagesWith({ signing: old, next }), []);
     // After a rollover that is not finished everywhere.
     assert.equal(messagesWith({ signing: next }).length, 1);
+  });
+
+  it('refuses a CA that kube-controller-manager publishes, and allows one in cluster-info', () => {
+    const other = { authorities: [old, third] };
+    const known = { signing: old };
+    const root = beforeTrust({ rootCas: read(new Map([['default', other]])) });
+    assert.equal(otherPublished(root, known).length, 1);
+    assert.deepEqual(unrelatedAuthorities(root, known), []);
+    const joining = beforeTrust({ clusterInfo: read(other) });
+    assert.deepEqual(otherPublished(joining, known), []);
+    assert.deepEqual(unrelatedAuthorities(joining, known), [third]);
   });
 });
 

@@ -21,6 +21,7 @@ import {
   otherPublished,
   reportedNext,
   reportTask,
+  unrelatedAuthorities,
   usersOf,
 } from '../new-authority-report.ts';
 import { nextPaths, readPair } from '../next-authority.ts';
@@ -61,7 +62,10 @@ export async function planCreateStep(
       ...(request.ca === 'kubernetes' ? otherPublished(state, known) : []),
       ...otherNewAuthorities(nodes.others, { request, next }),
     ],
-    notes: notesOn(plan, known),
+    notes: [
+      ...notesOn(plan, known),
+      ...(request.ca === 'kubernetes' ? unrelatedNotes(state, known) : []),
+    ],
     ...(next === undefined && { notesAfter: () => notesOnCreated(request) }),
     commands: copies(plan, { request, nodes, next }),
   };
@@ -89,6 +93,15 @@ function notesOn({ withoutBridge }: CreatePlan, { signing, next }: KnownAuthorit
       `The new CA is older than the old CA, so ca-rollover status, wait and verify need: --old ${shortFingerprint(signing.fingerprint)} --new ${shortFingerprint(next.fingerprint)}`,
   ];
   return notes.filter((note) => typeof note === 'string');
+}
+
+function unrelatedNotes(state: ClusterState, known: KnownAuthorities): string[] {
+  const { signing, next } = known;
+  const names = `--old ${shortFingerprint(signing.fingerprint)} --new ${next === undefined ? 'FINGERPRINT' : shortFingerprint(next.fingerprint)}`;
+  return unrelatedAuthorities(state, known).map(
+    (one) =>
+      `cluster-info also has the CA ${authorityName(one)}, which is part of no rollover and stays there. So ca-rollover status, wait and verify need: ${names}`,
+  );
 }
 
 function introduction(next: TrustAuthority): string {
