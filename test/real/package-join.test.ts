@@ -40,7 +40,7 @@ describe(
 
     /** A machine with containerd, an enabled kubelet and the package, and without certificates. */
     async function freshNode(bootstrap: object): Promise<KubeadmNode> {
-      const node = await cluster.bootWorker();
+      const node = await cluster.bootNode('worker');
       const { container, address } = node;
       await container.must('dpkg', '--install', await container.take(builtPackage.file));
       const data = ['--output=jsonpath={.data.kubelet}'];

@@ -1,110 +1,62 @@
 import assert from 'node:assert/strict';
 import { startApiProber } from '../support/api-prober.ts';
+import { staticPods } from '../support/kubeadm-cluster.ts';
 import type { KubeadmCluster } from '../support/kubeadm-cluster.ts';
-import type { KubeadmNode } from '../support/kubeadm-node.ts';
-import {
-  apply,
-  configureTrust,
-  copyFiles,
-  mustApply,
-  mustNodecertd,
-  planOf,
-  reissue,
-  requireConnections,
-  requireConsistent,
-  requireNewCa,
-  startTrustCluster,
-  syncNodes,
-  waitFor,
-} from './kubeadm-rollover.ts';
-import type { Report, Scenario } from './scenario.ts';
+import { AppliedRollover, requireNothingToDo, requireRefused } from './applied-rollover.ts';
+import { useKubeadm } from './kubeadm-afterwards.ts';
+import { requireConnections, startTrustCluster } from './kubeadm-rollover.ts';
+import type { Scenario } from './scenario.ts';
 
-/** Replaces the CA of a cluster that kubeadm made with `nodecertd ca-rollover apply`, twice. */
+/**
+ * Replaces the CA of a cluster that kubeadm made with `nodecertd ca-rollover apply`. Afterwards the
+ * cluster is as kubeadm made it: nodes join, and kubeadm renews its certificates.
+ */
 export const kubeadmApply: Scenario = {
   name: 'kubeadm-apply',
   isShort: false,
   async run(report) {
     await using cluster = await startTrustCluster(report);
-    await rollOver(cluster, report);
-    await joinWorker(cluster);
-    report('a worker joined');
-    for (const { container } of cluster.controlPlanes) {
-      await container.must('kubeadm', 'certs', 'renew', 'all');
-    }
-    await cluster.untilReady();
-    report('kubeadm certs renew all');
-    await rollOver(cluster, report);
+    const before = await manifestsOf(cluster);
+    const rollover = await AppliedRollover.plan(cluster, report);
+    const { first } = rollover;
+    using prober = await startApiProber(cluster);
+    await rollover.create();
+    await requireRefused(first, 'switch');
+    await rollover.trust();
+    await requireNothingToDo(first, 'trust');
+    await rollover.union();
+    await rollover.switch();
+    await requireNothingToDo(first, 'switch');
+    await requireRefused(first, 'finish', '--old-key', 'keep');
+    await rollover.reissue();
+    await requireConnections(prober, report);
+    await rollover.finish();
+    await rollover.requireGreen();
+    assert.deepEqual(await manifestsOf(cluster), before);
+    report('the manifests are as before');
+    await useKubeadm(cluster, report);
+    await rollover.requireGreen();
   },
 };
 
-async function nodesInOrder(cluster: KubeadmCluster): Promise<KubeadmNode[]> {
-  const [first] = cluster.controlPlanes;
-  assert.ok(first !== undefined);
-  const steps = await planOf(first);
-  const names = steps.find(({ id }) => id === 'switch')?.blocks.map(({ node }) => node) ?? [];
-  return names.map((name) => cluster.node(name));
-}
-
-async function rollOver(cluster: KubeadmCluster, report: Report): Promise<void> {
-  const nodes = await nodesInOrder(cluster);
-  const [first] = nodes;
-  assert.ok(first !== undefined);
-  using prober = await startApiProber(cluster);
-  await mustApply(first, report, 'create');
-  await requireConsistent(first);
-  await requireRefused(first, 'switch');
-  await copyFiles(first, cluster);
-  await applyOn(nodes, report, 'trust');
-  await requireNothingToDo(first, 'trust');
-  await syncNodes(cluster);
-  await waitFor(first, 'union', report);
-  await applyOn(nodes, report, 'switch');
-  await requireNothingToDo(first, 'switch');
-  await requireRefused(first, 'finish', '--old-key', 'keep');
-  await reissue(cluster);
-  for (const node of nodes) await waitFor(node, 'droppable', report);
-  await requireConnections(prober, report);
-  await applyOn(nodes, report, 'finish', '--clients-ok', '--old-key', 'destroy');
-  await syncNodes(cluster);
-  await cluster.untilReady();
-  await mustNodecertd(first, ['ca-rollover', 'status']);
-  await requireNewCa(cluster);
-}
-
-async function applyOn(
-  nodes: readonly KubeadmNode[],
-  report: Report,
-  ...args: readonly string[]
-): Promise<void> {
-  for (const node of nodes) {
-    await mustApply(node, report, ...args);
-    await requireConsistent(node);
+/** Without the annotation of a restart, and with the flags in alphabetical order. */
+async function manifestsOf({ controlPlanes }: KubeadmCluster): Promise<Record<string, string>> {
+  const found: [string, string][] = [];
+  for (const { name, container } of controlPlanes) {
+    for (const pod of staticPods) {
+      const text = await container.read(`/etc/kubernetes/manifests/${pod}.yaml`);
+      found.push([`${pod} on ${name}`, usualForm(text)]);
+    }
   }
+  return Object.fromEntries(found);
 }
 
-/** Also with --yes. */
-async function requireRefused(node: KubeadmNode, ...step: readonly string[]): Promise<void> {
-  const { code, stdout, stderr } = await apply(node, ...step);
-  assert.ok([3, 4].includes(code), `${step.join(' ')} on ${node.name}: ${code} ${stdout}${stderr}`);
+function isFlag(line: string): boolean {
+  return /^ +- --/.test(line);
 }
 
-async function requireNothingToDo(node: KubeadmNode, step: string): Promise<void> {
-  const before = await managerId(node);
-  const { code, stdout, stderr } = await apply(node, step);
-  assert.equal(code, 0, `${node.name} ${step}: ${stdout}${stderr}`);
-  assert.equal(await managerId(node), before, 'kube-controller-manager has restarted');
-}
-
-async function managerId({ container }: KubeadmNode): Promise<string> {
-  return container.must('crictl', 'ps', '--quiet', '--name', 'kube-controller-manager');
-}
-
-/** With the command that kubeadm prints. */
-async function joinWorker(cluster: KubeadmCluster): Promise<void> {
-  const [first] = cluster.controlPlanes;
-  const worker = await cluster.bootWorker();
-  const command = await first?.container.must('kubeadm', 'token', 'create', '--print-join-command');
-  await worker.container.must('bash', '-ec', `${command?.trim()} --ignore-preflight-errors=all`);
-  await configureTrust(worker);
-  await cluster.untilReady();
+function usualForm(manifest: string): string {
+  const lines = manifest.split('\n').filter((line) => !line.includes('nodecertd.io/restarted-at'));
+  const flags = lines.filter(isFlag).toSorted();
+  return lines.map((line) => (isFlag(line) ? flags.shift() : line)).join('\n');
 }

@@ -108,9 +108,10 @@ export class KubeadmCluster implements AsyncDisposable {
     return found;
   }
 
-  /** Boots another worker, which has not joined the cluster. */
-  async bootWorker(): Promise<KubeadmNode> {
-    const [place] = places('worker', this.workers.length + 1).slice(-1);
+  /** Boots another node, which has not joined the cluster. */
+  async bootNode(role: NodePlace['role']): Promise<KubeadmNode> {
+    const count = this.#nodes.filter((node) => node.role === role).length;
+    const [place] = places(role, count + 1).slice(-1);
     if (place === undefined) throw new Error('unreachable');
     const surroundings = this.#surroundings([...this.#nodes, place]);
     const node = await createNode(place, surroundings);
