@@ -7,6 +7,8 @@ import {
   crictlModuleDirectory,
   crictlProgram,
   crictlVersion,
+  extensionModuleDirectory,
+  extensionProgram,
   findProgram,
   goModuleDirectory,
   helmModuleDirectory,
@@ -19,7 +21,8 @@ import {
 import { say } from './build-steps.ts';
 
 /**
- * `make control-plane` builds the missing programs of the control plane and of its nodes, and helm.
+ * `make control-plane` builds the missing programs of the control plane and of its nodes, an extension
+ * API server, and helm.
  * The minutes are for two cores and an empty Go cache.
  */
 const programs: readonly Program[] = [
@@ -51,6 +54,13 @@ const programs: readonly Program[] = [
     module: helmModuleDirectory,
     file: helmProgram(),
     stamps: { 'helm.sh/helm/v4/internal/version.version': helmVersion() },
+  },
+  {
+    package: 'k8s.io/sample-apiserver',
+    minutes: 0.5,
+    module: extensionModuleDirectory,
+    file: extensionProgram(),
+    stamps: {},
   },
 ];
 

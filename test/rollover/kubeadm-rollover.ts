@@ -5,17 +5,28 @@ import type { PlanStep } from '../../src/trust/cluster/plan.ts';
 import type { ApiProber } from '../support/api-prober.ts';
 import type { Ended } from '../support/doctor.ts';
 import { startKubeadmCluster } from '../support/kubeadm-cluster.ts';
-import type { KubeadmCluster } from '../support/kubeadm-cluster.ts';
+import type { ClusterOptions, KubeadmCluster } from '../support/kubeadm-cluster.ts';
 import type { KubeadmNode } from '../support/kubeadm-node.ts';
 import type { Report } from './scenario.ts';
 
 /** A cluster on which nodecertd keeps the CAs of the nodes: by default two control planes and a worker. */
 export async function startTrustCluster(
   report: Report,
-  size = { controlPlanes: 2, workers: 1 },
+  {
+    controlPlanes = 2,
+    workers = 1,
+    mounts: others,
+    ...options
+  }: Partial<Omit<ClusterOptions, 'report'>> = {},
 ): Promise<KubeadmCluster> {
-  const mounts = { '/opt/repository': join(import.meta.dirname, '../..') };
-  const cluster = await startKubeadmCluster({ ...size, mounts, report });
+  const mounts = { '/opt/repository': join(import.meta.dirname, '../..'), ...others };
+  const cluster = await startKubeadmCluster({
+    ...options,
+    controlPlanes,
+    workers,
+    mounts,
+    report,
+  });
   await Promise.all(cluster.nodes.map(configureTrust));
   return cluster;
 }
@@ -55,9 +66,13 @@ export async function planOf(node: KubeadmNode): Promise<readonly PlanStep[]> {
   return (JSON.parse(stdout) as { readonly steps: readonly PlanStep[] }).steps;
 }
 
-/** Runs `ca-rollover apply` without a question. @param args the step and its options */
+/**
+ * Runs `ca-rollover apply` without a question, by default for the CA `kubernetes`.
+ * @param args the step and its options
+ */
 export async function apply(node: KubeadmNode, ...args: readonly string[]): Promise<Ended> {
-  return nodecertd(node, ['ca-rollover', 'apply', ...args, '--ca', 'kubernetes', '--yes']);
+  const ca = args.includes('--ca') ? [] : ['--ca', 'kubernetes'];
+  return nodecertd(node, ['ca-rollover', 'apply', ...args, ...ca, '--yes']);
 }
 
 export async function mustApply(
@@ -104,8 +119,9 @@ export async function requireConnections(prober: ApiProber, report: Report): Pro
 export async function copyFiles(
   from: KubeadmNode,
   { controlPlanes }: KubeadmCluster,
+  names: readonly string[] = ['ca-next.crt', 'ca-next.key', 'ca-bridge.crt'],
 ): Promise<void> {
-  for (const name of ['ca-next.crt', 'ca-next.key', 'ca-bridge.crt']) {
+  for (const name of names) {
     const path = `/etc/kubernetes/pki/${name}`;
     const content = await readFile(from.container.path(path));
     for (const { container } of controlPlanes.filter((node) => node !== from)) {

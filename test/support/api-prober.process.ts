@@ -2,13 +2,13 @@ import { request } from 'node:https';
 import { readFileSync } from 'node:fs';
 
 /**
- * Requests /readyz of API servers five times a second, each time over a new connection. Prints
+ * Requests a path of API servers five times a second, each time over a new connection. Prints
  * one JSON line for each request that failed, and the number of all requests on SIGTERM.
  *
- * Arguments: the file of the CA, the timeout in milliseconds, and for each server its address and
+ * Arguments: the path, the file of the CA, the timeout in milliseconds, and for each server its address and
  * the name to verify, as in `10.99.0.11/api.cluster.test`; without a name, the address counts.
  */
-const [caFile = '', timeout = '', ...targets] = process.argv.slice(2);
+const [path = '', caFile = '', timeout = '', ...targets] = process.argv.slice(2);
 const ca = readFileSync(caFile);
 let requests = 0;
 
@@ -22,7 +22,7 @@ function probe(target: string): void {
   const sent = request({
     host: address,
     port: 6443,
-    path: '/readyz',
+    path,
     ca,
     agent: false,
     timeout: Number(timeout),

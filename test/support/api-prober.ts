@@ -18,8 +18,14 @@ export interface ApiProber extends Disposable {
   stop(): Promise<Probed>;
 }
 
-/** Probes all API servers of a cluster by address and by name, until it is stopped. */
-export async function startApiProber(cluster: KubeadmCluster): Promise<ApiProber> {
+/**
+ * Probes all API servers of a cluster by address and by name, until it is stopped.
+ * @param path what an anonymous user may get
+ */
+export async function startApiProber(
+  cluster: KubeadmCluster,
+  path = '/readyz',
+): Promise<ApiProber> {
   const { directory, network, controlPlanes } = cluster;
   const [first] = controlPlanes;
   const caFile = join(directory, 'ca.crt');
@@ -28,7 +34,7 @@ export async function startApiProber(cluster: KubeadmCluster): Promise<ApiProber
   const targets = addresses.flatMap((address) => [address, `${address}/${apiName}`]);
   const [command = '', ...enter] = network.enter;
   const script = join(import.meta.dirname, 'api-prober.process.ts');
-  const options = [caFile, String(scaled(5_000)), ...targets];
+  const options = [path, caFile, String(scaled(5_000)), ...targets];
   const child = spawn(command, [...enter, process.execPath, script, ...options], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });

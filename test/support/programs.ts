@@ -30,6 +30,8 @@ export const crictlModuleDirectory = join(goModuleDirectory, 'real/crictl');
 
 export const helmModuleDirectory = join(goModuleDirectory, 'real/helm');
 
+export const extensionModuleDirectory = join(goModuleDirectory, 'real/sample-apiserver');
+
 /** The Kubernetes release of the control plane, from test/go.mod. */
 export function kubernetesVersion(): string {
   return requiredVersion(goModuleDirectory, 'k8s.io/kubernetes');
@@ -58,6 +60,13 @@ export function helmVersion(): string {
 
 export function helmProgram(): string {
   return join(cacheDirectory, 'helm', buildName(helmModuleDirectory, helmVersion()), 'helm');
+}
+
+/** An extension API server of the same release as the control plane. */
+export function extensionProgram(): string {
+  const version = requiredVersion(extensionModuleDirectory, 'k8s.io/sample-apiserver');
+  const build = buildName(extensionModuleDirectory, version);
+  return join(cacheDirectory, 'sample-apiserver', build, 'sample-apiserver');
 }
 
 /** Each go.mod and go.sum has its own folder, because other sources give other binaries. */
