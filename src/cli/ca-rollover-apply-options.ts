@@ -39,7 +39,7 @@ export function addApplyOptions(command: Command): Command {
     )
     .addOption(
       new Option('--ca <ca>', 'the CA that is replaced')
-        .choices(['kubernetes'])
+        .choices(['kubernetes', 'front-proxy'])
         .makeOptionMandatory(),
     )
     .option('--kubeconfig <file>', 'kubeconfig of an administrator (default: admin.conf)')

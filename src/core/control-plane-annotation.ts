@@ -40,6 +40,8 @@ export interface ControlPlaneTrust {
   /** The CAs of etcd/ca-next.crt and of front-proxy-ca-next.crt. */
   readonly etcdNext?: string;
   readonly frontProxyNext?: string;
+  /** The CA that issued front-proxy-client. Absent if it is unknown. */
+  readonly frontProxyClient?: string;
 }
 
 /** A certificate of a component or an administrator. */
@@ -83,6 +85,7 @@ export function formatControlPlaneAnnotation(report: ControlPlaneAnnotation): st
     frontProxy: report.frontProxyAuthorities,
     etcdNext: report.etcdNext,
     frontProxyNext: report.frontProxyNext,
+    frontProxyClient: report.frontProxyClient,
     started: mapValues(startedAt, formatInstant),
     t: formatInstant(report.reportedAt),
   });
@@ -112,7 +115,7 @@ const malformed = new Error('the annotation is malformed');
 /** @throws malformed */
 function reportIn(fields: Readonly<Record<string, unknown>>): ControlPlaneAnnotation {
   const { v, next, signer, kubeletClient, kubeletCA, etcd, frontProxy } = fields;
-  const { etcdNext, frontProxyNext } = fields;
+  const { etcdNext, frontProxyNext, frontProxyClient } = fields;
   if (v !== 1) throw malformed;
   const cas = present(shortFingerprintsIn(fields['cas']));
   const ca = (index: unknown): string => authorityAt(index, cas);
@@ -127,6 +130,7 @@ function reportIn(fields: Readonly<Record<string, unknown>>): ControlPlaneAnnota
     ...(frontProxy !== undefined && { frontProxyAuthorities: countIn(frontProxy) }),
     ...(etcdNext !== undefined && { etcdNext: fingerprintIn(etcdNext) }),
     ...(frontProxyNext !== undefined && { frontProxyNext: fingerprintIn(frontProxyNext) }),
+    ...(frontProxyClient !== undefined && { frontProxyClient: fingerprintIn(frontProxyClient) }),
     startedAt: mapRecord(fields['started'], isStartedComponent, (time) => present(timeIn(time))),
     reportedAt: present(timeIn(fields['t'])),
   };

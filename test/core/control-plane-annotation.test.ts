@@ -23,11 +23,12 @@ const annotation: ControlPlaneAnnotation = {
   kubeletAuthority: { authorities: [next], changedAt: noon },
   etcdAuthorities: 1,
   frontProxyAuthorities: 2,
+  frontProxyClient: next,
   startedAt: { 'kube-apiserver': noon },
   reportedAt: noon,
 };
 
-const text = `{"v":1,"cas":["${old}","${next}"],"ca":[0,1],"next":1,"signer":0,"leaf":{"apiserver":[1,"${leaf}"],"apiserver-kubelet-client":[-1,""],"admin.conf":[0,"${leaf}"]},"kubeletClient":"2026-11-29T11:59:00Z","kubeletCA":{"ca":[1],"t":"2026-11-29T12:00:00Z"},"etcd":1,"frontProxy":2,"started":{"kube-apiserver":"2026-11-29T12:00:00Z"},"t":"2026-11-29T12:00:00Z"}`;
+const text = `{"v":1,"cas":["${old}","${next}"],"ca":[0,1],"next":1,"signer":0,"leaf":{"apiserver":[1,"${leaf}"],"apiserver-kubelet-client":[-1,""],"admin.conf":[0,"${leaf}"]},"kubeletClient":"2026-11-29T11:59:00Z","kubeletCA":{"ca":[1],"t":"2026-11-29T12:00:00Z"},"etcd":1,"frontProxy":2,"frontProxyClient":"${next}","started":{"kube-apiserver":"2026-11-29T12:00:00Z"},"t":"2026-11-29T12:00:00Z"}`;
 
 const least: ControlPlaneAnnotation = {
   authorities: [],
@@ -92,6 +93,10 @@ describe('parseControlPlaneAnnotation()', () => {
     ['no certificates', text.replace(/"leaf":\{[^}]*\},/, '')],
     ['a text for certificates', text.replace(/"leaf":\{[^}]*\}/, '"leaf":""')],
     ['a count that is negative', text.replace('"etcd":1', '"etcd":-1')],
+    [
+      'a CA that is no fingerprint',
+      text.replace(`"frontProxyClient":"${next}`, '"frontProxyClient":"x'),
+    ],
     ['a count that is a fraction', text.replace('"frontProxy":2', '"frontProxy":1.5')],
     ['a count that is too large', text.replace('"etcd":1', '"etcd":1000')],
     ['another component', text.replace('"kube-apiserver"', '"kubelet"')],

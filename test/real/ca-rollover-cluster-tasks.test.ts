@@ -92,7 +92,10 @@ async function resigned(earlier: string): Promise<string> {
 }
 
 function withoutOld(): Promise<ClusterTask> {
-  return clientAuthoritiesTask({ client, clock: systemClock, signal }, authorities());
+  return clientAuthoritiesTask(
+    { client, clock: systemClock, signal },
+    { ...authorities(), clients: 'kubernetes' },
+  );
 }
 
 describe('clusterInfoTask()', { skip }, () => {

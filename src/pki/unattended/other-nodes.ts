@@ -22,6 +22,15 @@ export const apiLimits = { connectMs: 5 * second, requestMs: 10 * second };
 /** kubeadm and others put this name into the certificate of each API server; addresses may differ. */
 const serverName = 'kubernetes.default.svc';
 
+/** Access to one API server of the cluster, with the same credential and CAs. */
+export function accessTo(
+  place: { readonly host: string; readonly port: number },
+  access: ClusterAccess,
+): ClusterAccess {
+  const server = `https://${formatHostPort(place)}`;
+  return { ...access, cluster: { tlsServerName: serverName, ...access.cluster, server } };
+}
+
 /**
  * What is wrong with these API servers, one sentence each. In a cluster with stacked etcd, /readyz
  * also tests the etcd member on the node, because that is the only one that its API server uses.
@@ -43,18 +52,17 @@ async function problemOf(
   { access, version, clock, signal }: HealthEnvironment,
 ): Promise<string | undefined> {
   if (address === undefined) return 'its Node has no InternalIP';
-  const server = `https://${formatHostPort({ host: address, port })}`;
-  const cluster = { tlsServerName: serverName, ...access.cluster, server };
   const serverClock = new ServerClock(clock);
   try {
     await using client = await KubeClient.open({
-      access: { ...access, cluster },
+      access: accessTo({ host: address, port }, access),
       version,
       clock,
       limits: apiLimits,
       onDate: serverClock.note,
     });
     const failing = await failingChecks(client, signal);
+    const { server } = client.access.cluster;
     if (failing.length > 0) return `${server}/readyz has failing checks: ${failing.join(', ')}`;
     const { ahead } = serverClock;
     if (Math.abs(ahead) <= skewLeeway) return undefined;

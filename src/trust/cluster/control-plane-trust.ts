@@ -8,7 +8,7 @@ import { fileIn } from '../../pki/components/component-flags.ts';
 import type { Component } from '../../pki/components/component.ts';
 import { readCertificateFile } from '../../pki/inventory/certificate-file.ts';
 import type { AuthorityName, KubernetesDirectories } from '../../pki/layout.ts';
-import { authorityFile } from '../../pki/layout.ts';
+import { authorityFile, fileOf, kubeadmCertificates } from '../../pki/layout.ts';
 import { certificateIn, componentLeaves } from './component-leaves.ts';
 
 /** The files of this control-plane node as its annotation reports them. Reads no file of a key alone. */
@@ -31,6 +31,7 @@ export async function readControlPlaneTrust(
   const frontProxy = countIn(authorityFile('front-proxy-ca', directories));
   const etcdNext = nextOf('etcd-ca', directories);
   const frontProxyNext = nextOf('front-proxy-ca', directories);
+  const frontProxyClient = frontProxyIssuer(directories);
   return {
     authorities: authorities.map(digitsOf),
     ...(next && { next: digitsOf(next) }),
@@ -41,7 +42,17 @@ export async function readControlPlaneTrust(
     ...(frontProxy !== undefined && { frontProxyAuthorities: frontProxy }),
     ...(etcdNext && { etcdNext: digitsOf(etcdNext) }),
     ...(frontProxyNext && { frontProxyNext: digitsOf(frontProxyNext) }),
+    ...(frontProxyClient && { frontProxyClient: digitsOf(frontProxyClient) }),
   };
+}
+
+/** The CA that issued the certificate of kube-apiserver for extension API servers. */
+function frontProxyIssuer(directories: KubernetesDirectories): X509Certificate | undefined {
+  const client = kubeadmCertificates.find(({ name }) => name === 'front-proxy-client');
+  const [leaf] = (client && caFile(fileOf(client, directories))?.authorities) ?? [];
+  const next = nextOf('front-proxy-ca', directories);
+  const current = caFile(authorityFile('front-proxy-ca', directories))?.authorities ?? [];
+  return leaf && [...current, ...(next ? [next] : [])].find((one) => isSignedBy(leaf, one));
 }
 
 /** The new CA that the step `create` of `ca-rollover apply` has put beside the CA. */

@@ -30,11 +30,13 @@ export const probeUser = 'nodecertd:ca-rollover-probe';
  * A client certificate from this CA that is valid for a minute and stays in memory. The caller wipes
  * the key.
  * @param now the time of the API servers
+ * @param commonName the user; for a front proxy a name that servers allow
  * @throws AgentError KEY_UNSUPPORTED
  */
 export async function mintProbe(
   { authority, key: signer }: SigningAuthority,
   now: Instant,
+  commonName = probeUser,
 ): Promise<ClientCertificate> {
   const key = await generateKey({ type: 'ec', curve: 'prime256v1' });
   const toBeSigned = writeToBeSigned({
@@ -43,7 +45,7 @@ export async function mintProbe(
     issuer: authority.subjectName,
     notBefore: now - minute,
     notAfter: now + minute,
-    subject: writeCommonName(probeUser),
+    subject: writeCommonName(commonName),
     publicKey: createPublicKey(key).export({ format: 'der', type: 'spki' }),
     extensions: extensionsBy(authority),
   });

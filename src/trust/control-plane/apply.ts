@@ -140,8 +140,8 @@ export async function undoPlan(
   const changeCluster = async (): Promise<void> => {
     for (const task of tasks.filter(({ isDone }) => !isDone)) await task.run(request.signal);
   };
-  // The copies show a second undo what is left, so the files come last. `create` reports its files.
-  const isReport = plan.step === 'create';
+  // The copies show a second undo what is left, so the files come last. Reports describe them.
+  const isReport = plan.step === 'create' || request.ca !== 'kubernetes';
   if (!isReport) await changeCluster();
   const { restarted } = await undoStep(undone, environment);
   if (isReport) await changeCluster();

@@ -1,5 +1,7 @@
 import { AgentError } from '../../core/errors.ts';
 import { formatDuration, minute, second } from '../../core/instant.ts';
+import type { AggregatedApi } from '../../kube/aggregated-apis.ts';
+import type { ClusterAccess } from '../../kube/cluster-access.ts';
 import type { Clock } from '../../sys/clock.ts';
 import type { RolloverNode } from './node-files.ts';
 
@@ -8,6 +10,15 @@ export interface CheckContext {
   readonly node: RolloverNode;
   readonly clock: Clock;
   readonly version: string;
+  /** For the CA `front-proxy`. Absent where no step runs. */
+  readonly aggregation?: Aggregation;
+}
+
+/** What has to answer through kube-apiserver of this node. */
+export interface Aggregation {
+  /** The credential of an administrator. */
+  readonly access: ClusterAccess;
+  readonly apis: readonly Pick<AggregatedApi, 'name' | 'path'>[];
 }
 
 /** Components reload a file in about a second, and compare it every minute if they miss the event. */

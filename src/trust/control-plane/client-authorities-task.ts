@@ -12,6 +12,10 @@ import type { RolloverAuthorities } from '../cluster/gate.ts';
 import type { ClusterObjects } from './cluster-tasks.ts';
 import type { ClusterTask } from './task.ts';
 
+interface RemovedAuthority extends Pick<RolloverAuthorities, 'old'> {
+  readonly clients: ClientKind;
+}
+
 interface WaitingObjects extends ClusterObjects {
   readonly clock: Clock;
 }
@@ -20,6 +24,14 @@ const clientAuthorities: ConfigMapName = {
   namespace: 'kube-system',
   name: 'extension-apiserver-authentication',
 };
+export const configMapOfClients = configMapName(clientAuthorities);
+
+/** Where the ConfigMap has the CAs of clients, by the CA that is replaced. */
+const keys = {
+  kubernetes: 'client-ca-file',
+  'front-proxy': 'requestheader-client-ca-file',
+} as const;
+type ClientKind = keyof typeof keys;
 
 /** API servers add their CAs to a ConfigMap that exists within a second. */
 const settling = 3 * second;
@@ -33,40 +45,40 @@ const interval = second / 2;
  */
 export async function clientAuthoritiesTask(
   { client, clock, signal }: WaitingObjects,
-  { old }: Pick<RolloverAuthorities, 'old'>,
+  removed: RemovedAuthority,
 ): Promise<ClusterTask> {
   const found = await readConfigMap(client, clientAuthorities, signal);
   return {
     kind: 'cluster',
     name: configMapName(clientAuthorities),
     content: 'deleted; the API servers create it again without the old CA',
-    isDone: found === undefined || !hasAuthority(found, old),
+    isDone: found === undefined || !hasOld(found, removed),
     run: async (stop) => {
       await deleteObject(client, configMapPath(clientAuthorities), stop);
-      await untilReturned({ client, clock, signal: stop }, old);
+      await untilReturned({ client, clock, signal: stop }, removed);
     },
   };
 }
 
 /** The CAs of clients, including those that API servers no longer accept. @throws AgentError as KubeClient.request */
-export async function publishedClientAuthorities({
-  client,
-  signal,
-}: ClusterObjects): Promise<readonly TrustAuthority[]> {
+export async function publishedClientAuthorities(
+  { client, signal }: ClusterObjects,
+  clients: ClientKind,
+): Promise<readonly TrustAuthority[]> {
   const found = await readConfigMap(client, clientAuthorities, signal);
-  return found === undefined ? [] : authoritiesIn(found);
+  return found === undefined ? [] : authoritiesFor(clients, found);
 }
 
 async function untilReturned(
   { client, clock, signal }: WaitingObjects,
-  old: TrustAuthority,
+  removed: RemovedAuthority,
 ): Promise<void> {
   const start = clock.elapsed();
   let returnedAt: number | undefined;
   for (;;) {
     const now = clock.elapsed();
     const found = await readConfigMap(client, clientAuthorities, signal);
-    if (found !== undefined && hasAuthority(found, old)) throw stillTrusted(old);
+    if (found !== undefined && hasOld(found, removed)) throw stillTrusted(removed);
     returnedAt = found === undefined ? undefined : (returnedAt ?? now);
     if (returnedAt !== undefined && now - returnedAt >= settling) return;
     if (now - start >= longestReturn) throw notReturned();
@@ -74,21 +86,20 @@ async function untilReturned(
   }
 }
 
-function hasAuthority(found: ConfigMap, authority: TrustAuthority): boolean {
-  return authoritiesIn(found).some((one) => isSameAuthority(one, authority));
+function hasOld(found: ConfigMap, { old, clients }: RemovedAuthority): boolean {
+  return authoritiesFor(clients, found).some((one) => isSameAuthority(one, old));
 }
 
-function authoritiesIn({ data }: ConfigMap): readonly TrustAuthority[] {
-  return readAuthorities(Buffer.from(data['client-ca-file'] ?? '')).authorities;
+function authoritiesFor(clients: ClientKind, { data }: ConfigMap): readonly TrustAuthority[] {
+  return readAuthorities(Buffer.from(data[keys[clients]] ?? '')).authorities;
 }
 
-function stillTrusted(old: TrustAuthority): AgentError {
+function stillTrusted({ old, clients }: RemovedAuthority): AgentError {
   return new AgentError(
     'API_CONFLICT',
-    `an API server has added the old CA ${authorityName(old)} to ${configMapName(clientAuthorities)} again`,
+    `an API server has added the old CA ${authorityName(old)} to ${configMapOfClients} again`,
     {
-      remedy:
-        'Find the API server that has the old CA in --client-ca-file: nodecertd ca-rollover status. Run the step finish on its node, and then run this command again',
+      remedy: `Find the API server that has the old CA in --${keys[clients]}${clients === 'kubernetes' ? ': nodecertd ca-rollover status' : ''}. Run the step finish on its node, and then run this command again`,
     },
   );
 }

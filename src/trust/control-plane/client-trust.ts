@@ -13,11 +13,11 @@ import type { DialedServer } from '../cluster/served-leaf.ts';
 import { apiServerOf } from './served-chain.ts';
 import type { CheckContext } from './check.ts';
 import { waitUntilFine } from './check.ts';
-import { probeKubelet } from './kubelet-probe.ts';
 import type { RolloverNode } from './node-files.ts';
 import { caPath } from './node-files.ts';
+import { probeByRequest } from './request-probe.ts';
 
-const sides = ['old', 'next'] as const satisfies readonly RolloverSide[];
+export const bothSides = ['old', 'next'] as const satisfies readonly RolloverSide[];
 
 /**
  * Waits until kube-apiserver of this node authenticates clients by exactly these CAs, and the kubelet
@@ -36,7 +36,9 @@ export async function requireClientTrust(
     const faultNow = async (): Promise<string | undefined> => {
       const results = await probeApiServer(context, server, signal);
       const place = `kube-apiserver at ${formatHostPort(server)}`;
-      return sides.map((side) => faultOf(place, side, { wanted, ...results[side] })).find(Boolean);
+      return bothSides
+        .map((side) => trustFault(place, side, { wanted, ...results[side] }))
+        .find(Boolean);
     };
     await waitUntilFine(context, signal, { code, log, faultNow });
   }
@@ -46,7 +48,7 @@ export async function requireClientTrust(
   for (const side of wanted) {
     const faultNow = async (): Promise<string | undefined> => {
       const result = await probeKubeletBy(context, { kubelet, side }, signal);
-      return faultOf(place, side, { wanted, ...result });
+      return trustFault(place, side, { wanted, ...result });
     };
     await waitUntilFine(context, signal, { code, log: 'journalctl --unit kubelet', faultNow });
   }
@@ -95,18 +97,26 @@ async function probeKubeletBy(
   if (authority === undefined) return notProbed;
   const certificate = await mintProbe(authority, clock.now());
   try {
-    return await probeKubelet(kubelet, certificate, signal);
+    return await probeByRequest({ ...kubelet, path: '/pods' }, certificate, signal);
   } finally {
     certificate.key.wipe();
   }
 }
 
-function faultOf(
+/** Undefined if the answer to a probe shows that a server trusts exactly the wanted CAs. */
+export function trustFault(
   place: string,
   side: RolloverSide,
-  { wanted, ...result }: ProbeResult & { readonly wanted: readonly RolloverSide[] },
+  {
+    wanted,
+    certificate = 'a client certificate',
+    ...result
+  }: ProbeResult & {
+    readonly wanted: readonly RolloverSide[];
+    readonly certificate?: string;
+  },
 ): string | undefined {
-  const client = `a client certificate from ${sideNames[side]}`;
+  const client = `${certificate} from ${sideNames[side]}`;
   const isWanted = wanted.includes(side);
   switch (result.kind) {
     case 'no-key':
@@ -126,7 +136,11 @@ function authorityOf(node: RolloverNode, side: RolloverSide): TrustAuthority {
   return readAuthority(node[side].certificate.der);
 }
 
-function signingAuthority(node: RolloverNode, side: RolloverSide): SigningAuthority | undefined {
+/** Undefined if no file of this node has the key. */
+export function signingAuthority(
+  node: RolloverNode,
+  side: RolloverSide,
+): SigningAuthority | undefined {
   const { key } = node[side];
   return key && { authority: authorityOf(node, side), key: key.object };
 }

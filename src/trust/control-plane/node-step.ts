@@ -8,6 +8,11 @@ import { applyCommand } from './apply-command.ts';
 import { bridgeObstacle } from './new-authority.ts';
 import { harmOn, latestStep, repairingStep } from './stage.ts';
 import { finishTasks, removalTask } from './steps/finish.ts';
+import {
+  finishFrontProxyTasks,
+  switchFrontProxyTasks,
+  trustFrontProxyTasks,
+} from './steps/front-proxy-tasks.ts';
 import { switchTasks } from './steps/switch.ts';
 import { trustTasks } from './steps/trust.ts';
 import type { CaName, FileTask, Step } from './task.ts';
@@ -59,6 +64,11 @@ type TasksOf = Readonly<Record<NodeStepName, (context: CheckContext) => Promise<
 
 const tasksOf: Partial<Record<CaName, TasksOf>> = {
   kubernetes: { trust: trustTasks, switch: switchTasks, finish: finishTasks },
+  'front-proxy': {
+    trust: trustFrontProxyTasks,
+    switch: switchFrontProxyTasks,
+    finish: finishFrontProxyTasks,
+  },
 };
 
 function tasksFor(step: NodeStepName, context: CheckContext): Promise<FileTask[]> {

@@ -1,4 +1,5 @@
 import { encodeCertificates } from '../../core/pem.ts';
+import type { ComponentName } from '../../pki/components/component.ts';
 import { fileIn } from '../../pki/components/component-flags.ts';
 import type { ChainCertificate } from '../../pki/renewal/certificate-chain.ts';
 import { haveSameKey, isIn } from '../../pki/renewal/certificate-chain.ts';
@@ -8,23 +9,32 @@ import type { RolloverNode } from './node-files.ts';
 import { caPath, certificatesAt } from './node-files.ts';
 import type { Replacement } from './replacement.ts';
 import { replacement } from './replacement.ts';
+import type { CaName } from './task.ts';
 
 /** The flags with CAs that verify clients or kubelets. Components reload these files. */
-const trustFlags = [
-  ['kube-apiserver', 'client-ca-file'],
-  ['kube-apiserver', 'kubelet-certificate-authority'],
-  ['kube-controller-manager', 'client-ca-file'],
-  ['kube-scheduler', 'client-ca-file'],
-] as const;
+const trustFlags: Readonly<Record<CaName, readonly (readonly [ComponentName, string])[]>> = {
+  kubernetes: [
+    ['kube-apiserver', 'client-ca-file'],
+    ['kube-apiserver', 'kubelet-certificate-authority'],
+    ['kube-controller-manager', 'client-ca-file'],
+    ['kube-scheduler', 'client-ca-file'],
+  ],
+  etcd: [],
+  'front-proxy': [
+    ['kube-apiserver', 'requestheader-client-ca-file'],
+    ['kube-controller-manager', 'requestheader-client-ca-file'],
+    ['kube-scheduler', 'requestheader-client-ca-file'],
+  ],
+};
 
-/** Trust flags usually name `ca.crt`. Another file with one of the two CAs gets the same CAs. */
+/** Trust flags usually name the file of kubeadm, such as `ca.crt`. Another file with one of the two CAs gets the same CAs. */
 export async function otherTrustFiles(
   node: RolloverNode,
   sides: readonly RolloverSide[],
 ): Promise<Replacement[]> {
   const { tree, components } = node;
   const own = (await tree.locate(caPath(node, 'trusted'))).path;
-  const named = trustFlags.flatMap(
+  const named = trustFlags[node.ca].flatMap(
     ([name, flag]) =>
       fileIn(
         components.find((component) => component.name === name),

@@ -7,7 +7,7 @@ import type { ControlPlaneTrust } from '../../../src/core/control-plane-annotati
 import { shortFingerprint } from '../../../src/core/trust.ts';
 import { findComponents } from '../../../src/pki/components/find-components.ts';
 import { readControlPlaneTrust } from '../../../src/trust/cluster/control-plane-trust.ts';
-import { next, old, other, writeControlPlane } from './control-plane-files.ts';
+import { leafBy, next, old, other, writeControlPlane } from './control-plane-files.ts';
 
 const [oldDigits, nextDigits, otherDigits] = [old, next, other].map(({ authority }) =>
   shortFingerprint(authority.fingerprint),
@@ -36,6 +36,7 @@ describe('readControlPlaneTrust()', () => {
       'kubelet-ca.crt': next.pem + other.pem,
       'etcd/ca.crt': other.pem,
       'front-proxy-ca.crt': other.pem + next.pem,
+      'front-proxy-client.crt': leafBy(next).certificate.toString(),
     });
     assert.deepEqual(found, {
       authorities: [oldDigits, nextDigits],
@@ -43,6 +44,7 @@ describe('readControlPlaneTrust()', () => {
       signer: oldDigits,
       etcdAuthorities: 1,
       frontProxyAuthorities: 2,
+      frontProxyClient: nextDigits,
     });
     assert.deepEqual(
       Object.entries(leaves).map(([name, { issuer }]) => [name, issuer]),

@@ -1,8 +1,10 @@
 import { createPrivateKey } from 'node:crypto';
 import { findLocalKubelet } from '../../../src/kubelet/local-kubelet.ts';
+import type { ComponentFlag } from '../../../src/pki/components/component.ts';
 import type { Clock } from '../../../src/sys/clock.ts';
 import { Tree } from '../../../src/sys/tree.ts';
 import type { CheckContext } from '../../../src/trust/control-plane/check.ts';
+import type { CaName } from '../../../src/trust/control-plane/task.ts';
 import type { RolloverCa } from '../../../src/trust/control-plane/node-files.ts';
 import { issueWithOpenssl, caExtensions, parsed } from '../../pki/renewal/openssl-authority.ts';
 import type { OpensslPair } from '../../pki/renewal/openssl-authority.ts';
@@ -32,10 +34,15 @@ export async function contextWith(
     clock,
     certificates = '/nonexistent/pki',
     authorities = { old, next },
+    flags = [],
+    ca = 'kubernetes',
   }: {
     readonly clock: Clock;
     readonly certificates?: string;
     readonly authorities?: Readonly<Record<'old' | 'next', OpensslPair>>;
+    /** Further flags of kube-apiserver. */
+    readonly flags?: readonly ComponentFlag[];
+    readonly ca?: CaName;
   },
 ): Promise<CheckContext> {
   const found = await findLocalKubelet({ proc: '/nonexistent', configFile: '/nonexistent' });
@@ -44,7 +51,7 @@ export async function contextWith(
     clock,
     version: '0.0.0',
     node: {
-      ca: 'kubernetes',
+      ca,
       tree: new Tree('/'),
       directories: { kubernetes: '/nonexistent', certificates },
       components: [
@@ -54,6 +61,7 @@ export async function contextWith(
           flags: [
             { name: 'bind-address', value: '127.0.0.1' },
             { name: 'secure-port', value: String(apiServer) },
+            ...flags,
           ],
           sharesNetwork: true,
           hostPath: (path) => path,

@@ -8,7 +8,7 @@ import type { CheckContext } from '../../../src/trust/control-plane/check.ts';
 import { readRolloverNode } from '../../../src/trust/control-plane/node-files.ts';
 import type { NodeStep, NodeStepName } from '../../../src/trust/control-plane/node-step.ts';
 import { planNodeStep } from '../../../src/trust/control-plane/node-step.ts';
-import type { FileTask } from '../../../src/trust/control-plane/task.ts';
+import type { CaName, FileTask } from '../../../src/trust/control-plane/task.ts';
 import { systemClock } from '../../../src/sys/clock.ts';
 import { kubeadmPods } from '../../pki/components/manifests.ts';
 import type { OpensslPair } from '../../pki/renewal/openssl-authority.ts';
@@ -55,8 +55,11 @@ export function manifestIn(
   return join(kubernetes, 'manifests', `${name}.yaml`);
 }
 
-export async function contextOf(directories: KubernetesDirectories): Promise<CheckContext> {
-  const node = await readRolloverNode({ ca: 'kubernetes', tree: new Tree('/'), directories });
+export async function contextOf(
+  directories: KubernetesDirectories,
+  ca: CaName = 'kubernetes',
+): Promise<CheckContext> {
+  const node = await readRolloverNode({ ca, tree: new Tree('/'), directories });
   if (node === undefined) throw new Error('no rollover');
   return { node, clock: systemClock, version: '0.0.0' };
 }
@@ -64,8 +67,9 @@ export async function contextOf(directories: KubernetesDirectories): Promise<Che
 export async function plan(
   directories: KubernetesDirectories,
   step: NodeStepName,
+  ca?: CaName,
 ): Promise<NodeStep> {
-  return planNodeStep(step, await contextOf(directories));
+  return planNodeStep(step, await contextOf(directories, ca));
 }
 
 /** Writes the files of all tasks, without restarts and checks. */
@@ -73,11 +77,12 @@ export async function walk(
   directories: KubernetesDirectories,
   ...steps: readonly NodeStepName[]
 ): Promise<void> {
-  for (const step of steps) {
-    const { tasks, lastTasks, obstacles } = await plan(directories, step);
-    if (obstacles.length > 0) throw new Error(JSON.stringify(obstacles));
-    for (const task of [...tasks, ...lastTasks]) await write(task);
-  }
+  for (const step of steps) await writeStep(await plan(directories, step));
+}
+
+export async function writeStep({ tasks, lastTasks, obstacles }: NodeStep): Promise<void> {
+  if (obstacles.length > 0) throw new Error(JSON.stringify(obstacles));
+  for (const task of [...tasks, ...lastTasks]) await write(task);
 }
 
 /** Writes the files of a task, without its restart and check. */

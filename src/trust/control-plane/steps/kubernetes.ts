@@ -93,7 +93,7 @@ async function lastTasks(
   if (step === 'trust') return [await setManagerFlagsTask(request, flags)];
   return [
     await removeManagerFlagsTask(request, flags),
-    await clientAuthoritiesTask(request, authoritiesOf(node)),
+    await clientAuthoritiesTask(request, { ...authoritiesOf(node), clients: 'kubernetes' }),
   ];
 }
 

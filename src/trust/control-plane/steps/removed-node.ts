@@ -38,7 +38,9 @@ async function tasksLeft({ flags }: ControlPlane, request: StepRequest): Promise
       await Promise.all(former.map(async (both) => clusterInfoTask(request, both, 'next')))
     ).flat(),
     await removeManagerFlagsTask(request, flags),
-    ...(await Promise.all(former.map(async (both) => clientAuthoritiesTask(request, both)))),
+    ...(await Promise.all(
+      former.map(async ({ old }) => clientAuthoritiesTask(request, { old, clients: 'kubernetes' })),
+    )),
   ];
 }
 
@@ -56,7 +58,7 @@ async function formerAuthorities(request: StepRequest): Promise<Required<Rollove
   const [next, ...others] = (found ?? []).map(({ der }) => readAuthority(der));
   if (next === undefined) return [];
   const accepted = [next, ...others];
-  const published = await publishedClientAuthorities(request);
+  const published = await publishedClientAuthorities(request, 'kubernetes');
   return published
     .filter((one) => !accepted.some((other) => isSameAuthority(one, other)))
     .map((old) => ({ old, next }));

@@ -11,6 +11,7 @@ import type { StepPlan, StepRequest } from '../step-plan.ts';
 import { isComplete } from '../step-plan.ts';
 import { restartedComponents } from '../task-restart.ts';
 import type { CaName } from '../task.ts';
+import { aggregationBefore, frontProxyCluster } from './front-proxy.ts';
 import { kubernetesCluster } from './kubernetes.ts';
 import { leftInCluster } from './removed-node.ts';
 import type { GateOptions, Judgement, StepCluster, StepClusterQuestion } from './step-cluster.ts';
@@ -28,14 +29,17 @@ export async function planRolloverStep(
   const { hostName, clock, version } = request;
   const node = await readRolloverNode(request);
   if (node === undefined) return withoutFiles(step, request, options);
-  const own = await planNodeStep(step, { node, clock, version });
+  const aggregation =
+    node.ca === 'front-proxy' ? await aggregationBefore({ request, options }) : undefined;
+  const context = { node, clock, version, ...(aggregation && { aggregation }) };
+  const own = await planNodeStep(step, context);
   const common = { step, nodeName: hostName, gates: [], refusals: [], notes: [], commands: [] };
   if (own.obstacles.length > 0) {
     const refusals = [...own.harm, ...own.obstacles];
     return { ...common, tasks: [], restarts: [], refusals };
   }
   const cluster = await readCluster({ step, node, request, options });
-  const tasks = [...own.tasks, ...cluster.tasks, ...own.lastTasks];
+  const tasks = [...own.tasks, ...cluster.tasks, ...own.lastTasks, ...(cluster.lastTasks ?? [])];
   const planned = { ...common, tasks, restarts: await restartedComponents(tasks, { clock }) };
   if (isComplete(planned)) return planned;
   const judgement = await cluster.judge();
@@ -70,6 +74,7 @@ async function withoutFiles(
 
 const clusters: Partial<Record<CaName, (question: StepClusterQuestion) => Promise<StepCluster>>> = {
   kubernetes: kubernetesCluster,
+  'front-proxy': frontProxyCluster,
 };
 
 async function readCluster(question: StepClusterQuestion): Promise<StepCluster> {

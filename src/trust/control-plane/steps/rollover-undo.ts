@@ -9,6 +9,7 @@ import type { NodeStepName } from '../node-step.ts';
 import type { StepPlan, StepRequest } from '../step-plan.ts';
 import type { ClusterTask } from '../task.ts';
 import type { GateOptions } from './step-cluster.ts';
+import { planFrontProxyUndo } from './front-proxy.ts';
 import { authoritiesOf, readControlPlane, viewOf } from './kubernetes.ts';
 
 /**
@@ -26,6 +27,7 @@ export async function planRolloverUndo(
   const node = await readRolloverNode(request);
   // After `finish` the node has no files of the rollover, and the copies have them.
   if (node === undefined || step === 'finish') return { ...common, tasks: [], refusals: [] };
+  if (node.ca === 'front-proxy') return planFrontProxyUndo({ step, node, request, options });
   const view = await viewOf(node, request, options);
   return {
     ...common,

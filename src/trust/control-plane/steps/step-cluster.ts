@@ -26,6 +26,8 @@ export interface StepClusterQuestion {
 export interface StepCluster {
   /** In order, after the files of the node. */
   readonly tasks: readonly ClusterTask[];
+  /** After the files that a step removes. */
+  readonly lastTasks?: readonly ClusterTask[];
   /** The control-plane Nodes without the Node of this machine. */
   readonly others: readonly ControlPlaneNode[];
   readonly notes: readonly string[];

@@ -1,0 +1,227 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import type { KubeClient } from '../../src/kube/rest-client.ts';
+import { readAggregatedApis } from '../../src/kube/aggregated-apis.ts';
+import { systemClock } from '../../src/sys/clock.ts';
+import type { RolloverSide } from '../../src/trust/cluster/gate.ts';
+import { requireAggregation } from '../../src/trust/control-plane/aggregation-check.ts';
+import type { CheckContext } from '../../src/trust/control-plane/check.ts';
+import { clientAuthoritiesTask } from '../../src/trust/control-plane/client-authorities-task.ts';
+import {
+  probeFrontProxy,
+  requireFrontProxyTrust,
+} from '../../src/trust/control-plane/front-proxy-trust.ts';
+import { frontProxyCluster } from '../../src/trust/control-plane/steps/front-proxy.ts';
+import { clientFor } from '../kube/support/kubeconfig-client.ts';
+import { issueWithOpenssl } from '../pki/renewal/openssl-authority.ts';
+import { Child } from '../support/child.ts';
+import { skipWithoutExtensionServer } from '../support/extension-server.ts';
+import { freePorts } from '../support/free-ports.ts';
+import { scaled } from '../support/machine-speed.ts';
+import { controlPlaneDirectory, extensionProgram } from '../support/programs.ts';
+import type { RealControlPlane } from '../support/real-control-plane.ts';
+import {
+  skipWithoutRealControlPlane,
+  startRealControlPlane,
+} from '../support/real-control-plane.ts';
+import { contextWith } from '../trust/control-plane/check-context.ts';
+import { makeTestAuthority } from '../trust/node/authority.ts';
+
+/** The parts of a rollover of the CA `front-proxy`, on a real kube-apiserver and extension API server. */
+
+const skip = skipWithoutRealControlPlane() || skipWithoutExtensionServer();
+const signal = AbortSignal.timeout(scaled(120_000));
+const old = makeTestAuthority({ subject: '/CN=front-proxy-ca' });
+const next = makeTestAuthority({ subject: '/CN=front-proxy-ca 2026-11' });
+const name = 'v1alpha1.wardle.example.com';
+const path = '/apis/wardle.example.com/v1alpha1';
+
+let directory: string;
+let plane: RealControlPlane;
+let client: KubeClient;
+let context: CheckContext;
+const children: Child[] = [];
+
+before(async () => {
+  if (skip !== false) return;
+  directory = await mkdtemp(join(tmpdir(), 'nodecertd-front-proxy-'));
+  await write('ca.crt', old.pem);
+  await writeClient(old);
+  plane = await startRealControlPlane({
+    signingSeconds: 3_600,
+    apiServerFlags: [
+      `--requestheader-client-ca-file=${join(directory, 'ca.crt')}`,
+      '--requestheader-allowed-names=front-proxy-client',
+      '--requestheader-username-headers=X-Remote-User',
+      '--requestheader-group-headers=X-Remote-Group',
+      '--requestheader-extra-headers-prefix=X-Remote-Extra-',
+      `--proxy-client-cert-file=${join(directory, 'client.crt')}`,
+      `--proxy-client-key-file=${join(directory, 'client.key')}`,
+    ],
+  });
+  client = await clientFor(await plane.adminKubeconfig());
+  const { port } = new URL(plane.server);
+  const flags = [{ name: 'requestheader-allowed-names', value: 'front-proxy-client' }];
+  const authorities = { old, next };
+  context = await contextWith(
+    { apiServer: Number(port) },
+    { clock: systemClock, authorities, flags, ca: 'front-proxy' },
+  );
+  await startExtension();
+});
+
+after(async () => {
+  if (skip !== false) return;
+  for (const child of children) await child.stop();
+  await client.close();
+  await plane[Symbol.asyncDispose]();
+  await rm(directory, { recursive: true });
+});
+
+async function write(file: string, text: string | Buffer): Promise<void> {
+  await writeFile(join(directory, `${file}.new`), text, { mode: 0o600 });
+  await rename(join(directory, `${file}.new`), join(directory, file));
+}
+
+/** The certificate by which kube-apiserver identifies itself to extension API servers. */
+async function writeClient(signer: typeof old): Promise<void> {
+  const extensions = ['extendedKeyUsage=clientAuth'];
+  const leaf = issueWithOpenssl({ subject: '/CN=front-proxy-client', extensions, signer });
+  await write('client.key', leaf.key);
+  await write('client.crt', leaf.certificate);
+}
+
+/** On loopback, which an EndpointSlice may not name. */
+async function startExtension(): Promise<void> {
+  const [port = 0, etcdClient = 0, etcdPeer = 0] = await freePorts(3);
+  const admin = join(plane.directory, 'admin.conf');
+  run(join(controlPlaneDirectory(), 'etcd'), [
+    `--data-dir=${join(directory, 'etcd')}`,
+    `--listen-client-urls=http://127.0.0.1:${etcdClient}`,
+    `--advertise-client-urls=http://127.0.0.1:${etcdClient}`,
+    `--listen-peer-urls=http://127.0.0.1:${etcdPeer}`,
+    '--unsafe-no-fsync',
+  ]);
+  run(extensionProgram(), [
+    '--bind-address=127.0.0.1',
+    `--secure-port=${port}`,
+    `--cert-dir=${join(directory, 'extension')}`,
+    `--etcd-servers=http://127.0.0.1:${etcdClient}`,
+    `--kubeconfig=${admin}`,
+    `--authentication-kubeconfig=${admin}`,
+    `--authorization-kubeconfig=${admin}`,
+  ]);
+  await plane.admin.must({
+    method: 'POST',
+    path: '/api/v1/namespaces/default/services',
+    body: {
+      metadata: { name: 'sample' },
+      spec: { type: 'ExternalName', externalName: 'localhost' },
+    },
+  });
+  await plane.admin.must({
+    method: 'POST',
+    path: '/apis/apiregistration.k8s.io/v1/apiservices',
+    body: {
+      metadata: { name },
+      spec: {
+        group: 'wardle.example.com',
+        version: 'v1alpha1',
+        service: { namespace: 'default', name: 'sample', port },
+        insecureSkipTLSVerify: true,
+        groupPriorityMinimum: 1000,
+        versionPriority: 15,
+      },
+    },
+  });
+}
+
+function run(command: string, args: readonly string[]): void {
+  const logFile = join(directory, 'log');
+  children.push(new Child({ name: command.split('/').at(-1) ?? '', command, args, logFile }));
+}
+
+async function until(isDone: () => Promise<boolean>): Promise<void> {
+  while (!(await isDone())) await systemClock.sleep(200, signal);
+}
+
+/** Whether the extension API server accepts a front proxy by this CA. */
+async function isAccepted(side: RolloverSide): Promise<boolean> {
+  const [api] = await readAggregatedApis(client, signal);
+  const [server] = api?.servers ?? [];
+  assert.ok(server !== undefined);
+  const { kind } = await probeFrontProxy(context, { ...server, path, side }, signal);
+  return kind === 'accepted';
+}
+
+function withAggregation(): CheckContext {
+  return { ...context, aggregation: { access: client.access, apis: [{ name, path }] } };
+}
+
+/** Why a step must not begin. */
+async function reasonsAgainst(step: 'switch' | 'finish'): Promise<string[]> {
+  const { node, clock, version } = context;
+  const { tree, directories, ca } = node;
+  const machine = { hostName: 'cp1', addresses: new Set(['127.0.0.1']) };
+  const request = { ca, tree, directories, client, clock, version, signal, ...machine };
+  const options = {
+    keyFiles: [],
+    confirmed: {},
+    dial: false,
+    auditLogs: [],
+    onWait: () => undefined,
+  };
+  const cluster = await frontProxyCluster({ step, node, request, options });
+  return (await cluster.judge()).reasons.map(({ message }) => message);
+}
+
+describe('a rollover of the CA front-proxy', { skip }, () => {
+  it('begins with servers that accept front proxies by the old CA alone', async () => {
+    await until(async () => {
+      const [api] = await readAggregatedApis(client, signal);
+      return api?.unavailable === undefined;
+    });
+    await requireFrontProxyTrust(context, ['old'], signal);
+    assert.equal(await isAccepted('old'), true);
+    assert.equal(await isAccepted('next'), false);
+    const [configMap, server, extension, ...others] = await reasonsAgainst('switch');
+    assert.match(configMap ?? '', /lacks the new CA in requestheader-client-ca-file/);
+    assert.match(server ?? '', /^kube-apiserver on cp1 rejects .* from the new CA$/);
+    assert.match(extension ?? '', /^the extension API server localhost:\d+ of .* rejects/);
+    assert.deepEqual(others, []);
+  });
+
+  it('trusts both CAs, first in kube-apiserver and then in the extension API server', async () => {
+    await write('ca.crt', old.pem + next.pem);
+    await requireFrontProxyTrust(context, ['old', 'next'], signal);
+    await until(() => isAccepted('next'));
+    assert.equal(await isAccepted('old'), true);
+    assert.deepEqual(await reasonsAgainst('switch'), []);
+  });
+
+  it('answers through kube-apiserver with a certificate from the new CA', async () => {
+    await writeClient(next);
+    await requireAggregation(withAggregation(), signal);
+  });
+
+  it('drops the old CA from the ConfigMap, and from the extension API server', async () => {
+    await write('ca.crt', next.pem);
+    await requireFrontProxyTrust(context, ['next'], signal);
+    assert.equal(await isAccepted('old'), true);
+    const make = async (): ReturnType<typeof clientAuthoritiesTask> =>
+      clientAuthoritiesTask(
+        { client, clock: systemClock, signal },
+        { old: old.authority, clients: 'front-proxy' },
+      );
+    const task = await make();
+    assert.equal(task.isDone, false);
+    await task.run(signal);
+    assert.equal((await make()).isDone, true);
+    await until(async () => !(await isAccepted('old')));
+    await requireAggregation(withAggregation(), signal);
+    assert.deepEqual(await reasonsAgainst('finish'), []);
+  });
+});
