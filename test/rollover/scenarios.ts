@@ -2,6 +2,7 @@ import { droppedAuthorities } from './dropped-authorities.ts';
 import { expiredAuthority } from './expired-authority.ts';
 import { hiddenFaults } from './hidden-faults.ts';
 import { kubeadmApply } from './kubeadm-apply.ts';
+import { kubeadmFrontProxy } from './kubeadm-front-proxy.ts';
 import { kubeadmPlan } from './kubeadm-plan.ts';
 import { kubeadmUndo } from './kubeadm-undo.ts';
 import { lateNodes } from './late-nodes.ts';
@@ -24,4 +25,5 @@ export const scenarios: readonly Scenario[] = [
   kubeadmPlan,
   kubeadmApply,
   kubeadmUndo,
+  kubeadmFrontProxy,
 ];

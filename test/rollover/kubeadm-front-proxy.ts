@@ -1,0 +1,168 @@
+import assert from 'node:assert/strict';
+import { stringify } from 'yaml';
+import { startApiProber } from '../support/api-prober.ts';
+import {
+  extensionApi,
+  extensionOptions,
+  extensionPath,
+  startExtensionServers,
+} from '../support/extension-server.ts';
+import type { KubeadmCluster } from '../support/kubeadm-cluster.ts';
+import type { KubeadmNode } from '../support/kubeadm-node.ts';
+import { apply, copyFiles, mustApply, startTrustCluster } from './kubeadm-rollover.ts';
+import type { Report, Scenario } from './scenario.ts';
+
+const ca = ['--ca', 'front-proxy'] as const;
+
+/**
+ * Replaces the CA `front-proxy` while clients get the objects of a real extension API server through
+ * each kube-apiserver, and undoes the steps on the way.
+ */
+export const kubeadmFrontProxy: Scenario = {
+  name: 'kubeadm-front-proxy',
+  isShort: false,
+  async run(report) {
+    await using cluster = await startTrustCluster(report, { workers: 0, ...extensionOptions() });
+    await startExtensionServers(cluster);
+    const [first, second] = cluster.controlPlanes;
+    assert.ok(first !== undefined && second !== undefined);
+    report(`${extensionApi} is Available`);
+    using prober = await startApiProber(cluster, extensionPath);
+    await mustApply(first, report, 'create', ...ca);
+    await copyFiles(first, cluster, ['front-proxy-ca-next.crt', 'front-proxy-ca-next.key']);
+    await requireRefused(first, 'switch');
+    await requireUndone(first, report, 'trust');
+    await mustApply(first, report, 'trust', ...ca);
+    await requireRefused(first, 'switch');
+    await mustApply(second, report, 'trust', ...ca);
+    await requireRefused(first, 'finish', '--old-key', 'keep');
+    await addRejectingApi(second);
+    await requireRefused(first, 'switch');
+    await requireUndone(first, report, 'switch', '--except', rejectingApi);
+    await cluster.kubectl('delete', 'apiservice', rejectingApi);
+    await mustApply(first, report, 'switch', ...ca);
+    await requireRefused(second, 'trust', '--undo');
+    await requireRefused(first, 'finish', '--old-key', 'keep');
+    await mustApply(second, report, 'switch', ...ca);
+    await requireNothingToDo(first, 'switch');
+    await mustApply(first, report, 'finish', ...ca, '--old-key', 'destroy');
+    await mustApply(second, report, 'finish', ...ca, '--old-key', 'destroy');
+    await requireNewCa(cluster);
+    for (const { container } of cluster.controlPlanes) {
+      await container.must('kubeadm', 'certs', 'check-expiration');
+      await container.must('kubeadm', 'certs', 'renew', 'all');
+    }
+    report('kubeadm certs renew all');
+    await cluster.untilReady();
+    await requireAvailable(cluster);
+    const { requests, failures } = await prober.stop();
+    report(`${requests} requests to ${extensionApi}, ${failures.length} failed`);
+    assert.deepEqual(failures, []);
+  },
+};
+
+/** Also with --yes. */
+async function requireRefused(node: KubeadmNode, ...step: readonly string[]): Promise<void> {
+  const { code, stdout, stderr } = await apply(node, ...step, ...ca);
+  assert.equal(code, 3, `${step.join(' ')} on ${node.name}: ${stdout}${stderr}`);
+}
+
+async function requireNothingToDo(node: KubeadmNode, step: string): Promise<void> {
+  const before = await filesOf(node);
+  const { code, stdout, stderr } = await apply(node, step, ...ca);
+  assert.equal(code, 0, `${node.name} ${step}: ${stdout}${stderr}`);
+  assert.equal(await filesOf(node), before);
+}
+
+/** The files of the node are as before the step, byte for byte. */
+async function requireUndone(
+  node: KubeadmNode,
+  report: Report,
+  ...step: readonly string[]
+): Promise<void> {
+  const before = await filesOf(node);
+  await mustApply(node, report, ...step, ...ca);
+  assert.notEqual(await filesOf(node), before);
+  await mustApply(node, report, ...step, ...ca, '--undo');
+  assert.equal(await filesOf(node), before);
+}
+
+async function filesOf({ container }: KubeadmNode): Promise<string> {
+  const files = 'find /etc/kubernetes -type f -not -path "*/.nodecertd*" | sort | xargs sha256sum';
+  return container.must('bash', '-ec', files);
+}
+
+const rejectingApi = 'v1.rejecting.example.com';
+
+/** A kubelet rejects every front proxy. */
+async function addRejectingApi({ address, container }: KubeadmNode): Promise<void> {
+  const metadata = { namespace: 'kube-system', name: 'rejecting' };
+  const ports = [{ name: 'https', port: 10_250 }];
+  const objects = [
+    { apiVersion: 'v1', kind: 'Service', metadata, spec: { ports } },
+    {
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      metadata: { ...metadata, labels: { 'kubernetes.io/service-name': metadata.name } },
+      addressType: 'IPv4',
+      ports,
+      endpoints: [{ addresses: [address] }],
+    },
+    {
+      apiVersion: 'apiregistration.k8s.io/v1',
+      kind: 'APIService',
+      metadata: { name: rejectingApi },
+      spec: {
+        group: 'rejecting.example.com',
+        version: 'v1',
+        service: { ...metadata, port: 10_250 },
+        insecureSkipTLSVerify: true,
+        groupPriorityMinimum: 1000,
+        versionPriority: 15,
+      },
+    },
+  ];
+  const file = '/root/rejecting.yaml';
+  await container.write(file, objects.map((one) => stringify(one)).join('---\n'));
+  await container.must('kubectl', 'apply', '--filename', file);
+}
+
+async function requireAvailable(cluster: KubeadmCluster): Promise<void> {
+  await cluster.kubectl(
+    'wait',
+    '--for=condition=Available',
+    '--timeout=60s',
+    'apiservice',
+    extensionApi,
+  );
+}
+
+/** Nothing of the rollover is left, neither on the nodes nor in the ConfigMap. */
+async function requireNewCa(cluster: KubeadmCluster): Promise<void> {
+  const [first] = cluster.controlPlanes;
+  const next = await first?.container.read('/etc/kubernetes/pki/front-proxy-ca.crt');
+  for (const { container } of cluster.controlPlanes) {
+    assert.equal(await container.read('/etc/kubernetes/pki/front-proxy-ca.crt'), next);
+    const script = 'cd /etc/kubernetes/pki; ls front-proxy*; ls -A ..';
+    const listed = await container.must('bash', '-ec', script);
+    assert.match(
+      listed,
+      /^front-proxy-ca\.crt\nfront-proxy-ca\.key\nfront-proxy-client\.crt\nfront-proxy-client\.key\n/,
+    );
+    await container.must(
+      'openssl',
+      'verify',
+      '-CAfile',
+      '/etc/kubernetes/pki/front-proxy-ca.crt',
+      '/etc/kubernetes/pki/front-proxy-client.crt',
+    );
+  }
+  const published = await cluster.kubectl(
+    'get',
+    'configmap',
+    '--namespace=kube-system',
+    'extension-apiserver-authentication',
+    '--output=jsonpath={.data.requestheader-client-ca-file}',
+  );
+  assert.equal(published.trim(), next?.trim());
+}
