@@ -34,7 +34,7 @@ export function addApplyOptions(command: Command): Command {
     .addArgument(
       new Argument(
         '<step>',
-        'create: a new CA; trust: both CAs; switch: certificates from the new CA; finish: the new CA alone',
+        'create: a new CA; trust: both CAs; switch: certificates from the new CA; finish: the new CA alone; abort: one of these steps back',
       ).choices(steps),
     )
     .addOption(
@@ -67,7 +67,7 @@ export function addApplyOptions(command: Command): Command {
         'with finish: keep the key of the old CA in the copies for --undo, or destroy it with all copies',
       ).choices(['keep', 'destroy']),
     )
-    .option('--undo', 'restore the files from before the step')
+    .option('--undo', 'restore the files from before the step, from their copies')
     .option('--dry-run', 'show the plan, and change nothing')
     .option('--yes', 'do not ask before the step')
     .addOption(outputOption());
@@ -111,6 +111,9 @@ function faultOf(step: Step, options: ApplyOptions): string | undefined {
   if (step !== 'create' && createsOne) return `${creating} are only for the step create`;
   if (from !== undefined && isChosen) return '--import excludes --subject, --key and --lifetime';
   if (undo === true && createsOne) return `--undo excludes ${creating}`;
+  if (step === 'abort' && options.ca !== 'kubernetes') return 'abort is only for --ca kubernetes';
+  if (undo === true && step === 'abort')
+    return 'abort cannot be undone; continue with trust or switch';
   return oldKeyFault(step, options);
 }
 

@@ -107,7 +107,7 @@ export function stepTable(report: StepReport): string {
     ),
     ...commandLines(report),
     '',
-    summaries[stateOf(report)],
+    summaryOf(report),
   ];
   return `${lines.map(oneLine).join('\n')}\n`;
 }
@@ -120,6 +120,14 @@ const summaries: Readonly<Record<StepState, string>> = {
   undone: 'The step is undone on this node',
   failed: 'The step is not complete; run the same command again, or undo the step with --undo',
 };
+
+function summaryOf(report: StepReport): string {
+  const state = stateOf(report);
+  if (state === 'failed' && report.plan.step === 'abort') {
+    return 'The step is not complete; run the same command again';
+  }
+  return summaries[state];
+}
 
 function restoredLines(restored: UndoPreview | undefined): string[] {
   return (restored?.files ?? []).map(

@@ -7,22 +7,28 @@ import { findLocalNode } from '../pki/inventory/local-inventory.ts';
 import { withRootRemedy } from '../pki/renewal/refusal.ts';
 import { restartsOf } from '../pki/renewal/restart.ts';
 import { ServerClock } from '../pki/unattended/server-clock.ts';
+import type { Run } from '../store/run-manifest.ts';
 import { interfaceAddresses } from '../sys/network-interfaces.ts';
 import type { ApplyRequest } from '../trust/control-plane/apply.ts';
 import {
   applyPlan,
   completeInterrupted,
+  hasCopies,
   interruptedStep,
   previewUndoOf,
   undoPlan,
 } from '../trust/control-plane/apply.ts';
 import type { StepPlan, StepRequest } from '../trust/control-plane/step-plan.ts';
 import { isComplete } from '../trust/control-plane/step-plan.ts';
+import { planAbortStep } from '../trust/control-plane/steps/abort-step.ts';
 import type { NewAuthorityOptions } from '../trust/control-plane/steps/chosen-authority.ts';
 import { planCreateStep, planCreateUndo } from '../trust/control-plane/steps/create-step.ts';
 import { planRolloverStep } from '../trust/control-plane/steps/rollover-step.ts';
 import { planRolloverUndo } from '../trust/control-plane/steps/rollover-undo.ts';
+import type { GateOptions } from '../trust/control-plane/steps/step-cluster.ts';
 import type { Step } from '../trust/control-plane/task.ts';
+import type { UndoneStep, UndoPreview } from '../trust/control-plane/undo.ts';
+import { isOf } from '../trust/control-plane/undo.ts';
 import type { ApplyOptions } from './ca-rollover-apply-options.ts';
 import { addApplyOptions, requireUsage, usualLifetime } from './ca-rollover-apply-options.ts';
 import { confirmedBy } from './ca-rollover-options.ts';
@@ -64,20 +70,36 @@ async function run(step: Step, options: ApplyOptions, context: CliContext): Prom
   const { output, dryRun = false, yes = false, undo = false } = options;
   const node = await openNode(options, context, resources);
   const { request } = node;
-  if (!dryRun && !(await isCompleted(node, { yes, context }))) return codes.error;
+  const completed = dryRun ? 'nothing' : await complete(node, { yes, context });
+  if (completed === 'declined') return codes.error;
+  const isRestored =
+    undo && completed !== 'nothing' && isUndoOf({ ca: options.ca, step }, completed);
   const planStep = (): Promise<StepPlan> => planOf(step, request, { options, context });
   const show = async (report: StepReport): Promise<number> => {
     stdout.write(await print(output, stepDocument(report), () => stepTable(report)));
     return stepExitCode(report);
   };
-  const planned = await preview(planStep, { node, undo, progress: new Progress(stderr, clock) });
-  if (dryRun || isSettled(planned, options)) return await show(planned);
+  const planned = await preview(planStep, {
+    node,
+    undo,
+    isRestored,
+    progress: new Progress(stderr, clock),
+  });
+  const isSettled = await isSettledBy(planned, { step, options, request });
+  if (dryRun || isSettled) return await show(planned);
   if (output === 'table' && !yes) stdout.write(stepTable(planned));
   const question = undo ? 'Undo this step?' : 'Make these changes?';
   if (!(await isConfirmed(question, { yes, context }))) return codes.error;
-  const deletesCopies = options.oldKey === 'destroy';
+  // After `abort`, the files are no longer those of which an earlier step has copies.
+  const deletesCopies = options.oldKey === 'destroy' || step === 'abort';
   const result = await applying(context, async (around) =>
-    (undo ? undoPlan : applyPlan)(planStep, { ...node, ...request, ...around, deletesCopies }),
+    (undo ? undoPlan : applyPlan)(planStep, {
+      ...node,
+      ...request,
+      ...around,
+      deletesCopies,
+      isRestored,
+    }),
   );
   return await show({ ...planned, plan: result.plan, result });
 }
@@ -92,14 +114,15 @@ async function planOf(
       ? planCreateUndo(request)
       : planCreateStep(request, authorityOptions(options, context));
   }
-  const plan = options.undo === true ? planRolloverUndo : planRolloverStep;
-  return plan(step, request, {
+  const gates: GateOptions = {
     keyFiles: [],
     confirmed: confirmedBy(options),
     dial: options.dial,
     auditLogs: options.auditLog,
     onWait: (what) => context.stderr.write(`${oneLine(`waiting: ${what}`)}\n`),
-  });
+  };
+  if (step === 'abort') return planAbortStep(request, gates);
+  return (options.undo === true ? planRolloverUndo : planRolloverStep)(step, request, gates);
 }
 
 /** The credential of an administrator, and the machine. */
@@ -128,21 +151,26 @@ async function openNode(
 
 /**
  * Completes a run that was interrupted, because nodecertd may not be able to plan a step from its files.
- * @returns false if the answer was no
+ * @returns the run; `declined` if the answer was no
  */
-async function isCompleted(
+async function complete(
   { request, restarts }: OpenNode,
   { yes, context }: { readonly yes: boolean; readonly context: CliContext },
-): Promise<boolean> {
+): Promise<Run | 'nothing' | 'declined'> {
   const run = await interruptedStep(request);
-  if (run === undefined) return true;
+  if (run === undefined) return 'nothing';
   const { folder, manifest } = run;
   const what = `the step ${manifest.step ?? ''} was interrupted on this node`;
   context.stderr.write(`nodecertd: ${what}; the previous files are in ${folder}\n`);
   const question = 'Keep the changes that are complete, and restore the other files?';
-  if (!(await isConfirmed(question, { yes, context }))) return false;
+  if (!(await isConfirmed(question, { yes, context }))) return 'declined';
   await completeInterrupted({ ...request, restarts });
-  return true;
+  return run;
+}
+
+/** The run was an undo of this step. */
+function isUndoOf(undone: UndoneStep, run: Run): boolean {
+  return run.manifest.state === 'reverting' && isOf(undone, run);
 }
 
 function authorityOptions(options: ApplyOptions, { environment }: CliContext): NewAuthorityOptions {
@@ -155,30 +183,46 @@ function authorityOptions(options: ApplyOptions, { environment }: CliContext): N
   };
 }
 
+/** The files of a step that an interrupted undo has restored already. */
+const nothingLeft: UndoPreview = { runs: [], files: [], restarts: [] };
+
 interface Preview {
   readonly node: OpenNode;
   readonly undo: boolean;
+  readonly isRestored: boolean;
   readonly progress: Progress;
 }
 
 async function preview(
   planStep: () => Promise<StepPlan>,
-  { node: { request, restarts }, undo, progress }: Preview,
+  { node: { request, restarts }, undo, isRestored, progress }: Preview,
 ): Promise<StepReport> {
   using shown = progress.start();
   shown.note('the cluster', 'started');
   const plan = await planStep();
   const interrupted = await interruptedStep(request);
   const isUndone = undo && plan.refusals.length === 0;
-  const restored = isUndone ? await previewUndoOf(plan, { ...request, restarts }) : undefined;
+  const restored = isUndone
+    ? isRestored
+      ? nothingLeft
+      : await previewUndoOf(plan, { ...request, restarts })
+    : undefined;
   return { plan, ...(restored && { restored }), ...(interrupted && { interrupted }) };
 }
 
 /** Nothing has to change, or nothing may. */
-function isSettled({ plan, interrupted, restored }: StepReport, { oldKey }: ApplyOptions): boolean {
+async function isSettledBy(
+  { plan, interrupted, restored }: StepReport,
+  {
+    step,
+    options: { oldKey },
+    request,
+  }: { readonly step: Step; readonly options: ApplyOptions; readonly request: StepRequest },
+): Promise<boolean> {
   if (plan.refusals.length > 0) return true;
   const isDone = isComplete(plan) && interrupted === undefined && restored === undefined;
-  return isDone && oldKey !== 'destroy';
+  if (!isDone || oldKey === 'destroy') return false;
+  return step !== 'abort' || !(await hasCopies(request));
 }
 
 /** Ctrl-C ends the step after the current task, and a second one ends the process at once. */

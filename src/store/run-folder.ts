@@ -71,6 +71,8 @@ export interface Restoration {
    * later.
    */
   readonly known: ReadonlySet<string>;
+  /** Another program replaced the file between two of the runs. */
+  readonly isReplaced: boolean;
   /** Absent when the file did not exist. */
   readonly target?: { readonly state: FileState; readonly backup: string };
 }
@@ -92,11 +94,14 @@ export function restorations(runs: readonly Run[]): Restoration[] {
     const newer = found.get(path);
     const isContinued = newer === undefined || newer.target?.state.sha256 === after?.sha256;
     const target = isContinued ? targetOf(folder, change) : newer.target;
+    const isRestored = newer?.target?.state.sha256 === before?.sha256;
+    const isReplaced = newer?.isReplaced === true || (!isContinued && !isRestored);
     const known = new Set(newer?.known);
     for (const state of [before, after]) if (state !== undefined) known.add(state.sha256);
     found.set(path, {
       path,
       known,
+      isReplaced,
       ...(item !== undefined && { item }),
       ...(target !== undefined && { target }),
     });

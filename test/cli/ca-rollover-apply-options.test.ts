@@ -54,6 +54,8 @@ const faults: readonly (readonly [Step, Partial<ApplyOptions>, RegExp])[] = [
     { undo: true, oldKey: 'keep' },
     /^--old-key is only for the step finish without --undo$/,
   ],
+  ['abort', { undo: true }, /^abort cannot be undone; continue with trust or switch$/],
+  ['abort', { ca: 'etcd' }, /^abort is only for --ca kubernetes$/],
   ['trust', { oldKey: 'destroy' }, /^--old-key is only for the step finish without --undo$/],
 ];
 
@@ -63,6 +65,7 @@ const allowed: readonly (readonly [Step, Partial<ApplyOptions>])[] = [
   ['finish', { dryRun: true }],
   ['finish', { oldKey: 'destroy' }],
   ['finish', { undo: true }],
+  ['abort', { yes: true }],
 ];
 
 describe('requireUsage()', () => {

@@ -2,16 +2,16 @@ import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { rolloverDirectory } from '../../src/pki/renewal/rollover-runs.ts';
-import type { NodeStepName } from '../../src/trust/control-plane/node-step.ts';
+import type { AnyNodeStepName } from '../../src/trust/control-plane/node-step.ts';
 import { makeKubeadmTree } from '../pki/renewal/renewal-tree.ts';
 import { writeManifests, writeNextAuthority } from '../trust/control-plane/rollover-tree.ts';
 import type { Snapshot } from './apply/step.ts';
-import { applyStep, directoriesIn, filesIn, requireRecovery } from './apply/step.ts';
+import { applyStep, directoriesIn, filesIn, requireRecovery, requireReturn } from './apply/step.ts';
 import { Runtime } from './apply/runtime.ts';
 import type { KilledCommand, Scene } from './crash/command-series.ts';
 import { killAtEachCall } from './crash/command-series.ts';
 import type { AttachRequest } from './crash/injection.ts';
-import type { FaultFamily } from './family.ts';
+import type { FaultFamily, FaultOptions, FaultRow } from './family.ts';
 
 /**
  * Kills a step of a CA rollover on a control-plane node, or its undo, at each of its system calls on
@@ -35,6 +35,7 @@ export const apply: FaultFamily = {
         for (const action of actions) {
           yield* killAtEachCall(killed(action, { model, step, paths }), options);
         }
+        if (step === 'switch') yield* returnFrom(done, root, options);
         model = done;
       }
     } finally {
@@ -42,6 +43,25 @@ export const apply: FaultFamily = {
     }
   },
 };
+
+/** `abort` after `switch`, and then again; the short form has only the first one. */
+async function* returnFrom(
+  switched: string,
+  root: string,
+  options: FaultOptions,
+): AsyncGenerator<FaultRow> {
+  let model = switched;
+  for (const stage of ['switch', 'trust'] as const) {
+    const done = join(root, `abort-${stage}`);
+    await copyNode(model, done);
+    await applyStep(done, 'abort');
+    const paths = [...(await filesIn(done)).keys()];
+    const planned: Planned = { model, step: 'abort', stage, paths };
+    if (options.thorough || stage === 'switch')
+      yield* killAtEachCall(killed('apply', planned), options);
+    model = done;
+  }
+}
 
 /** A node after the step `create`. */
 async function makeNode(root: string): Promise<void> {
@@ -54,7 +74,9 @@ async function makeNode(root: string): Promise<void> {
 interface Planned {
   /** A node before the step. */
   readonly model: string;
-  readonly step: NodeStepName;
+  readonly step: AnyNodeStepName;
+  /** The stage from which `abort` goes back. */
+  readonly stage?: 'trust' | 'switch';
   /** The files after the step. */
   readonly paths: readonly string[];
 }
@@ -111,7 +133,7 @@ function mainPaths(node: string): Pick<AttachRequest, 'paths' | 'replaced'> {
 }
 
 function killed(action: 'apply' | 'undo', planned: Planned): KilledCommand<NodeScene> {
-  const { step, paths } = planned;
+  const { step, stage, paths } = planned;
   return {
     name: action === 'apply' ? `ca-rollover apply ${step}` : `ca-rollover apply ${step} --undo`,
     role: 'ca-rollover',
@@ -125,6 +147,9 @@ function killed(action: 'apply' | 'undo', planned: Planned): KilledCommand<NodeS
       ['main', 'rename'],
     ],
     problemOf: ({ code, stderr }) => (code === 0 ? '' : stderr),
-    requireRecovery: async ({ node, before }) => requireRecovery(node, step, { before, paths }),
+    requireRecovery: async ({ node, before }) =>
+      stage === undefined
+        ? requireRecovery(node, step, { before, paths })
+        : requireReturn(node, stage, paths),
   };
 }

@@ -1,12 +1,21 @@
 import assert from 'node:assert/strict';
+import { copyFile, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { after, before, describe, it } from 'node:test';
+import {
+  controlPlaneAnnotationKey,
+  formatControlPlaneAnnotation,
+} from '../../src/core/control-plane-annotation.ts';
+import { shortFingerprint } from '../../src/core/trust.ts';
 import { version } from '../../src/core/version.ts';
+import { readAuthorities } from '../../src/kube/authorities.ts';
+import { annotateNode } from '../../src/kube/node-annotation.ts';
 import type { KubeClient } from '../../src/kube/rest-client.ts';
 import { Tree } from '../../src/sys/tree.ts';
-import type { NodeStepName } from '../../src/trust/control-plane/node-step.ts';
+import type { AnyNodeStepName } from '../../src/trust/control-plane/node-step.ts';
 import type { StepPlan, StepRequest } from '../../src/trust/control-plane/step-plan.ts';
+import { planAbortStep } from '../../src/trust/control-plane/steps/abort-step.ts';
 import { planRolloverStep } from '../../src/trust/control-plane/steps/rollover-step.ts';
 import { planRolloverUndo } from '../../src/trust/control-plane/steps/rollover-undo.ts';
 import type { ClusterTask } from '../../src/trust/control-plane/task.ts';
@@ -55,7 +64,7 @@ after(async () => {
 /** A node after the step `create`, and after others. */
 async function nodeAfter(
   context: TestContext,
-  ...steps: readonly NodeStepName[]
+  ...steps: readonly AnyNodeStepName[]
 ): Promise<KubeadmTree> {
   const node = await copyOf(context, tree);
   await writeManifests(node);
@@ -87,7 +96,8 @@ const options = {
   onWait: () => undefined,
 };
 
-async function plan(node: KubeadmTree, step: NodeStepName): Promise<StepPlan> {
+async function plan(node: KubeadmTree, step: AnyNodeStepName): Promise<StepPlan> {
+  if (step === 'abort') return planAbortStep(requestOf(node), options);
   return planRolloverStep(step, requestOf(node), options);
 }
 
@@ -212,3 +222,88 @@ describe('planRolloverUndo()', { skip }, () => {
     assert.match(refusals[0]?.message ?? '', /^the new CA has issued certificates already/);
   });
 });
+
+describe('planAbortStep()', { skip }, () => {
+  it('removes the new CA from the cluster on the last node after trust', async (context) => {
+    const node = await nodeAfter(context, 'trust');
+    await setOther(node, 'trust');
+    const first = await plan(node, 'abort');
+    assert.deepEqual(clusterTasks(first), ['kube-system/kubeadm-config', annotation]);
+    assert.deepEqual(first.gates, []);
+    await setOther(node, 'finish');
+    const last = await plan(node, 'abort');
+    assert.deepEqual(clusterTasks(last), [
+      'kube-system/kubeadm-config',
+      'kube-public/cluster-info',
+      'kube-system/extension-apiserver-authentication',
+      annotation,
+    ]);
+    // The new CA is reported until its files are gone.
+    assert.deepEqual(
+      last.tasks.slice(-2).map(({ name }) => name),
+      ['files of the rollover', annotation],
+    );
+  });
+
+  it('after switch, changes no object, and names the wait before the next call', async (context) => {
+    const node = await nodeAfter(context, 'trust', 'switch');
+    const { refusals, commands, gates, ...rest } = await plan(node, 'abort');
+    assert.deepEqual([clusterTasks({ refusals, commands, gates, ...rest }), gates], [[], []]);
+    assert.ok(
+      refusals.every(({ message }) => !/CA/.test(message)),
+      JSON.stringify(refusals),
+    );
+    const wait =
+      /^nodecertd ca-rollover wait --for reissued --timeout 3d --old [0-9a-f]{16} --new /;
+    assert.ok(commands.some((command) => wait.test(command)));
+  });
+
+  it('then needs the gates of the old CA, and names each CA as it is', async (context) => {
+    const node = await nodeAfter(context, 'trust', 'switch', 'abort');
+    const pem = await readFile(join(node.certificates, 'ca-next.crt'));
+    const [next] = readAuthorities(pem).authorities;
+    assert.ok(next !== undefined);
+    const report = { authorities: [], leaves: {}, startedAt: {}, reportedAt: Date.now() };
+    const value = formatControlPlaneAnnotation({
+      ...report,
+      signer: shortFingerprint(next.fingerprint),
+    });
+    await annotateNode(client, { name: 'cp2', key: controlPlaneAnnotationKey, value }, signal);
+    const { gates, refusals } = await plan(node, 'abort');
+    assert.deepEqual(
+      gates.map(({ id }) => id),
+      ['G5', 'G6', 'G7'],
+    );
+    const signing = refusals.filter(({ message }) => message.startsWith('G5 signer: '));
+    assert.match(signing[0]?.message ?? '', /on cp2 has the new CA$/);
+  });
+
+  it('refuses a node that has switched alone after another one has finished', async (context) => {
+    const node = await nodeAfter(context, 'trust', 'switch');
+    const { certificates } = node;
+    await copyFile(join(certificates, 'ca-next.crt'), join(certificates, 'ca.crt'));
+    const { tasks, refusals } = await plan(node, 'abort');
+    assert.deepEqual(
+      tasks.filter(({ kind }) => kind === 'files'),
+      [],
+    );
+    assert.match(refusals[0]?.remedy ?? '', /apply create --ca kubernetes --import DIR$/);
+  });
+
+  it('refuses a node whose files do not show the new CA', async (context) => {
+    const node = await nodeAfter(context, 'trust');
+    await rm(join(node.certificates, 'ca-next.crt'));
+    const { refusals } = await plan(node, 'abort');
+    assert.match(refusals[0]?.message ?? '', /ca\.crt has several CAs/);
+  });
+
+  it('changes no file of a node without a rollover', async (context) => {
+    const node = await copyOf(context, tree);
+    await writeManifests(node);
+    const { tasks, refusals, notes } = await plan(node, 'abort');
+    assert.ok(tasks.every(({ kind }) => kind === 'cluster'));
+    assert.deepEqual([refusals, notes], [[], ['This node has no files of a CA rollover.']]);
+  });
+});
+
+const annotation = 'annotation nodecertd.io/control-plane-trust of the Node cp1';

@@ -16,10 +16,14 @@ export const gateNames = {
 
 export type GateId = keyof typeof gateNames;
 
-/** The gates that have to be open before a step. `abort` needs the same with the CAs swapped. */
+/**
+ * The gates that have to be open before a step. After `switch`, the second `abort` needs those of the old
+ * CA, as if it were the new one.
+ */
 export const gatesBefore = {
   switch: ['G1', 'G2', 'G3', 'G4'],
   finish: ['G5', 'G6', 'G7', 'G8'],
+  abort: ['G5', 'G6', 'G7'],
 } as const satisfies Readonly<Record<string, readonly GateId[]>>;
 
 /** Whether all of these gates are open. */

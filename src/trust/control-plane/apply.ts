@@ -1,6 +1,6 @@
 import { AgentError, hasCode } from '../../core/errors.ts';
 import { LeaseClient } from '../../kube/lease-client.ts';
-import type { Restarts } from '../../pki/renewal/renewal-restarts.ts';
+import type { RestartedComponent, Restarts } from '../../pki/renewal/renewal-restarts.ts';
 import { directoryOf, lock } from '../../pki/renewal/renewal.ts';
 import { requireNoInterruptedRenewal, rolloverDirectory } from '../../pki/renewal/rollover-runs.ts';
 import type { HeldLease } from '../../pki/unattended/renewal-lease.ts';
@@ -11,6 +11,7 @@ import { readRuns } from '../../store/run-folder.ts';
 import type { Run } from '../../store/run-manifest.ts';
 import type { RunRecovery } from '../../store/run-recovery.ts';
 import { completeRuns, interruptedRun } from '../../store/run-recovery.ts';
+import { applyCommand } from './apply-command.ts';
 import { waitForLease } from './step-lease.ts';
 import type { StepPlan, StepRequest } from './step-plan.ts';
 import type { StepResult } from './task-run.ts';
@@ -28,8 +29,10 @@ export interface ApplyRequest extends StepRequest {
   /** Called with the reason of each wait for the Lease or a component. */
   readonly onWait: (reason: string) => void;
   readonly onTask: (task: StepTask) => void;
-  /** Delete the copies of all steps afterward, because they have the key of the old CA. */
+  /** Delete the copies of all steps afterward, because they have keys of CAs that nothing needs. */
   readonly deletesCopies: boolean;
+  /** With an undo: an interrupted undo of this step was completed, so its copies are gone. */
+  readonly isRestored?: boolean;
   /** The document of a plan, stored beside the copies of the files. */
   readonly describe: (plan: StepPlan) => unknown;
 }
@@ -48,6 +51,13 @@ export async function interruptedStep(
 ): Promise<Run | undefined> {
   const run = interruptedRun(await readRuns(rolloverDirectory(request.directories)));
   return run !== undefined && (await isLocked(request)) ? undefined : run;
+}
+
+/** Earlier steps have left copies of files, which may contain keys. */
+export async function hasCopies({
+  directories,
+}: Pick<StepRequest, 'directories'>): Promise<boolean> {
+  return (await readRuns(rolloverDirectory(directories))).active.length > 0;
 }
 
 async function isLocked(request: Pick<StepRequest, 'directories'>): Promise<boolean> {
@@ -134,8 +144,11 @@ export async function undoPlan(
   if (plan.refusals.length > 0) return { plan, done: [] };
   lease.requireHeld();
   const environment = { ...environmentOf(request), onWait: request.onWait };
-  const undone = { ca: request.ca, step: plan.step };
-  await previewUndo(undone, environment);
+  const { isRestored = false, ca } = request;
+  const undone = { ca, step: plan.step };
+  const undo = async (): Promise<readonly RestartedComponent[]> =>
+    isRestored ? [] : (await undoStep(undone, environment)).restarted;
+  if (!isRestored) await previewUndo(undone, environment);
   const tasks = plan.tasks.filter((task) => task.kind === 'cluster');
   const changeCluster = async (): Promise<void> => {
     for (const task of tasks.filter(({ isDone }) => !isDone)) await task.run(request.signal);
@@ -143,7 +156,7 @@ export async function undoPlan(
   // The copies show a second undo what is left, so the files come last. Reports describe them.
   const isReport = plan.step === 'create' || request.ca !== 'kubernetes';
   if (!isReport) await changeCluster();
-  const { restarted } = await undoStep(undone, environment);
+  const restarted = await undo();
   if (isReport) await changeCluster();
   const done = [
     ...restarted.map((one) => ({ name: one.component, isChanged: true, restarted: one })),
@@ -176,6 +189,5 @@ function environmentOf(
 
 const laterChanges = {
   change: 'the step',
-  remedy:
-    'Undo the later changes first, for example: nodecertd certs rollback; or copy the previous files from .nodecertd-rollover',
+  remedy: `Undo the later changes first, for example: nodecertd certs rollback; or, with the CA kubernetes, go back without the copies: ${applyCommand('abort', 'kubernetes')}`,
 };

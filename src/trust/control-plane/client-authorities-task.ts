@@ -9,11 +9,14 @@ import { configMapName, configMapPath, readConfigMap } from '../../kube/config-m
 import { deleteObject } from '../../kube/object.ts';
 import type { Clock } from '../../sys/clock.ts';
 import type { RolloverAuthorities } from '../cluster/gate.ts';
+import { sideNames } from '../cluster/gates/verdict.ts';
 import type { ClusterObjects } from './cluster-tasks.ts';
 import type { ClusterTask } from './task.ts';
 
 interface RemovedAuthority extends Pick<RolloverAuthorities, 'old'> {
   readonly clients: ClientKind;
+  /** After `abort`, the CA that leaves is the new one. By default `finish`. */
+  readonly step?: 'finish' | 'abort';
 }
 
 interface WaitingObjects extends ClusterObjects {
@@ -40,7 +43,7 @@ const interval = second / 2;
 
 /**
  * Deletes the ConfigMap with the CAs of the clients, from which API servers remove no CA, and waits
- * until they have created it again without the old CA.
+ * until they have created it again without the CA that leaves.
  * @throws AgentError as KubeClient.request
  */
 export async function clientAuthoritiesTask(
@@ -51,7 +54,7 @@ export async function clientAuthoritiesTask(
   return {
     kind: 'cluster',
     name: configMapName(clientAuthorities),
-    content: 'deleted; the API servers create it again without the old CA',
+    content: `deleted; the API servers create it again without ${nameOf(removed)}`,
     isDone: found === undefined || !hasOld(found, removed),
     run: async (stop) => {
       await deleteObject(client, configMapPath(clientAuthorities), stop);
@@ -94,12 +97,19 @@ function authoritiesFor(clients: ClientKind, { data }: ConfigMap): readonly Trus
   return readAuthorities(Buffer.from(data[keys[clients]] ?? '')).authorities;
 }
 
-function stillTrusted({ old, clients }: RemovedAuthority): AgentError {
+/** In words: the step `abort` removes the new CA. */
+function nameOf({ step }: RemovedAuthority): string {
+  return step === 'abort' ? sideNames.next : sideNames.old;
+}
+
+function stillTrusted(removed: RemovedAuthority): AgentError {
+  const { old, clients, step = 'finish' } = removed;
+  const name = nameOf(removed);
   return new AgentError(
     'API_CONFLICT',
-    `an API server has added the old CA ${authorityName(old)} to ${configMapOfClients} again`,
+    `an API server has added ${name} ${authorityName(old)} to ${configMapOfClients} again`,
     {
-      remedy: `Find the API server that has the old CA in --${keys[clients]}${clients === 'kubernetes' ? ': nodecertd ca-rollover status' : ''}. Run the step finish on its node, and then run this command again`,
+      remedy: `Find the API server that has ${name} in --${keys[clients]}${clients === 'kubernetes' ? ': nodecertd ca-rollover status' : ''}. Run the step ${step} on its node, and then run this command again`,
     },
   );
 }

@@ -10,24 +10,28 @@ import { textOf } from '../../pki/renewal/existing-certificate.ts';
 import { changeOf, plannedFile } from '../../pki/renewal/planned-file.ts';
 import type { NewChange } from '../../store/run-folder.ts';
 import type { RolloverSide } from '../cluster/gate.ts';
-import { entryOf, filesOf, readLeaf, renewedByNext } from './leaf.ts';
+import { sideNames } from '../cluster/gates/verdict.ts';
+import { inWords } from './ca-files.ts';
+import { entryOf, filesOf, readLeaf, renewed } from './leaf.ts';
 import type { RolloverNode } from './node-files.ts';
 import { caPath } from './node-files.ts';
 import type { Replacement } from './replacement.ts';
 import { withTrust } from './trust-files.ts';
 
 /** The kubeconfigs of kubeadm that a step writes. The agent keeps kubelet.conf. */
-export type KubeconfigName =
-  | 'controller-manager.conf'
-  | 'scheduler.conf'
-  | 'super-admin.conf'
-  | 'admin.conf';
+export const kubeconfigNames = [
+  'controller-manager.conf',
+  'scheduler.conf',
+  'super-admin.conf',
+  'admin.conf',
+] as const;
+export type KubeconfigName = (typeof kubeconfigNames)[number];
 
 export interface KubeconfigWish {
   /** The CAs of its cluster. */
   readonly trusted: readonly RolloverSide[];
-  /** The new CA has to have issued its client certificate. */
-  readonly byNext: boolean;
+  /** The CA that has to have issued its client certificate. Absent if both may. */
+  readonly by?: RolloverSide;
   readonly now: Instant;
 }
 
@@ -38,16 +42,15 @@ export interface KubeconfigWish {
 export async function kubeconfigReplacement(
   node: RolloverNode,
   name: KubeconfigName,
-  { trusted, byNext, now }: KubeconfigWish,
+  { trusted, by, now }: KubeconfigWish,
 ): Promise<Replacement> {
   const path = fileOf(entryOf(name), node.directories);
   const leaf = await readLeaf(node, name);
   if (leaf === undefined) return nothing;
   const authorities = await authoritiesIn(node, path);
   const trust = authorities && withTrust(authorities, node, trusted);
-  const renews = byNext && !leaf.isByNext;
   const authority = trust?.isDone === false ? encodeCertificates(trust.certificates) : undefined;
-  const trustText = trusted.length === 1 ? 'trust in the new CA' : 'trust in both CAs';
+  const trustText = `trust in ${trusted.length > 1 ? 'both CAs' : inWords(trusted)}`;
   const trustPart: Replacement =
     authority === undefined
       ? nothing
@@ -55,19 +58,19 @@ export async function kubeconfigReplacement(
           files: [{ path, content: trustText }],
           make: async () => [await trustChange(node, path, authority)],
         };
-  if (!renews) return trustPart;
+  if (by === undefined || leaf.by === by) return trustPart;
+  const newCertificate = `a certificate from ${sideNames[by]}`;
   if (!leaf.isEmbedded) {
-    const make = async (): Promise<NewChange[]> => renewedByNext(node, name, { now });
+    const make = async (): Promise<NewChange[]> => renewed(node, name, { by, now });
     return both({ files: filesOf(leaf, newCertificate), make }, trustPart);
   }
   const content = [newCertificate, ...(authority === undefined ? [] : [trustText])].join(', ');
   return {
     files: [{ path, content }],
-    make: async () => renewedByNext(node, name, { now, ...(authority && { authority }) }),
+    make: async () => renewed(node, name, { by, now, ...(authority && { authority }) }),
   };
 }
 
-const newCertificate = 'a certificate from the new CA';
 const nothing: Replacement = { files: [], make: async () => [] };
 
 function both(first: Replacement, second: Replacement): Replacement {

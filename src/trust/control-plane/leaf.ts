@@ -13,6 +13,8 @@ import { changeOf, plannedFile } from '../../pki/renewal/planned-file.ts';
 import { createRenewal } from '../../pki/renewal/renew-item.ts';
 import { newKeyKind } from '../../pki/renewal/renewal-item.ts';
 import type { NewChange } from '../../store/run-folder.ts';
+import type { RolloverSide } from '../cluster/gate.ts';
+import { sideNames } from '../cluster/gates/verdict.ts';
 import { requireKey } from './ca-files.ts';
 import type { RolloverNode } from './node-files.ts';
 import { caPath, keyAt } from './node-files.ts';
@@ -35,11 +37,13 @@ export interface Leaf {
   readonly path: string;
   /** The file of the key, if it is another one. */
   readonly keyPath?: string;
-  /** The new CA has issued it, and the key beside it is its own. */
-  readonly isByNext: boolean;
+  /** The CA that has issued it, if the key beside it is its own. Absent for another CA. */
+  readonly by?: RolloverSide;
   /** The kubeconfig contains the certificate, and does not name its file. */
   readonly isEmbedded: boolean;
 }
+
+const sides = ['old', 'next'] as const satisfies readonly RolloverSide[];
 
 /** Undefined if the file does not exist. */
 export async function readLeaf(node: RolloverNode, name: string): Promise<Leaf | undefined> {
@@ -47,14 +51,15 @@ export async function readLeaf(node: RolloverNode, name: string): Promise<Leaf |
   if (existing === undefined) return undefined;
   const { target, leaf, others, path } = existing;
   wipe(target);
-  const isByNext = isIssuedBy(leaf, node.next.certificate) && (await hasOwnKey(node, existing));
+  const by = sides.find((side) => isIssuedBy(leaf, node[side].certificate));
+  const isWhole = by !== undefined && (await hasOwnKey(node, existing));
   const keyPath = target.kind === 'pair' && target.key.path !== path ? target.key.path : undefined;
   return {
     certificate: leaf,
     chain: others,
     path,
     ...(keyPath && { keyPath }),
-    isByNext,
+    ...(isWhole && { by }),
     isEmbedded: target.kind === 'kubeconfig',
   };
 }
@@ -82,23 +87,32 @@ function wipe(target: Target): void {
 }
 
 /**
- * A certificate from the new CA and its key. A certificate that the new CA has issued already keeps its
+ * A certificate from one of the CAs and its key. A certificate that this CA has issued already keeps its
  * key, and only gets the chain.
+ * @param by by default the new CA
  * @param chain the certificates after it
  * @throws AgentError PAIR_MALFORMED if there is no certificate
  */
 export async function pairReplacement(
   node: RolloverNode,
   name: PairName,
-  { chain, now }: { readonly chain: readonly ChainCertificate[]; readonly now: Instant },
+  {
+    by = 'next',
+    chain,
+    now,
+  }: {
+    readonly by?: RolloverSide;
+    readonly chain: readonly ChainCertificate[];
+    readonly now: Instant;
+  },
 ): Promise<Replacement> {
   const leaf = await readLeaf(node, name);
   if (leaf === undefined) throw missing(name);
-  if (leaf.isByNext) return chainReplacement(node, leaf, chain);
-  const content = `a certificate from the new CA${chain.length === 0 ? '' : ', then the bridge'}`;
+  if (leaf.by === by) return chainReplacement(node, leaf, chain);
+  const content = `a certificate from ${sideNames[by]}${chain.length === 0 ? '' : ', then the bridge'}`;
   return {
     files: filesOf(leaf, content),
-    make: async () => renewedByNext(node, name, { chain, now }),
+    make: async () => renewed(node, name, { by, chain, now }),
   };
 }
 
@@ -135,17 +149,19 @@ function missing(name: PairName): AgentError {
 }
 
 /**
- * A new key and a certificate from the new CA, like the previous certificate.
+ * A new key and a certificate from one of the CAs, like the previous certificate.
  * @param authority the CAs that a kubeconfig embeds; absent to keep them
  */
-export async function renewedByNext(
+export async function renewed(
   node: RolloverNode,
   name: string,
   {
+    by,
     chain = [],
     authority,
     now,
   }: {
+    readonly by: RolloverSide;
     readonly chain?: readonly ChainCertificate[];
     readonly authority?: Uint8Array;
     readonly now: Instant;
@@ -158,20 +174,24 @@ export async function renewedByNext(
     });
   }
   const { entry, target, leaf, others, previousForm, storedAt } = existing;
-  const { certificate } = node.next;
+  const { certificate } = node[by];
   const { changes } = await createRenewal({
     entry,
     target: target.kind === 'kubeconfig' && authority ? { ...target, authority } : target,
     leaf,
     chain,
     omitted: others.filter((other) => !chain.includes(other)),
-    signer: { kind: 'local', certificate, key: requireKey(node, 'next').object },
-    authorityPath: caPath(node, 'next'),
+    signer: { kind: 'local', certificate, key: requireKey(node, by).object },
+    authorityPath: caPath(node, by === 'next' ? 'next' : 'previous'),
     key: newKeyKind(existing),
     ...(previousForm && { previousForm }),
     validity: validityOf({
       lifetime: { kind: 'previous' },
-      previous: { ...leaf.facts, storedAt, authority: node.old.certificate.facts },
+      previous: {
+        ...leaf.facts,
+        storedAt,
+        authority: node[by === 'next' ? 'old' : 'next'].certificate.facts,
+      },
       authority: certificate.facts,
       now,
     }),

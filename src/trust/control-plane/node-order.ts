@@ -1,12 +1,10 @@
 import { flagValue } from '../../pki/components/component-flags.ts';
 import type { Flags } from './cluster-tasks.ts';
-import type { ControlPlaneNode } from './control-plane-nodes.ts';
+import type { ControlPlaneNodes } from './control-plane-nodes.ts';
 import type { MirrorPod } from './mirror-pods.ts';
 import type { Step } from './task.ts';
 
-export interface ControlPlane {
-  /** The control-plane Nodes without the Node of this machine. */
-  readonly others: readonly ControlPlaneNode[];
+export interface ControlPlane extends ControlPlaneNodes {
   readonly pods: readonly MirrorPod[];
   /** kube-controller-manager on this machine is the leader. */
   readonly isLeader: boolean;

@@ -4,9 +4,10 @@ import type { CheckContext } from './check.ts';
 import { looseKeys } from './ca-files.ts';
 import { kubeletNote } from './kubelet-note.ts';
 import { bridgeOf, caPath } from './node-files.ts';
-import { applyCommand } from './apply-command.ts';
+import { applyCommand, rolloverBack } from './apply-command.ts';
 import { bridgeObstacle } from './new-authority.ts';
 import { harmOn, latestStep, repairingStep } from './stage.ts';
+import { abortTasks } from './steps/abort.ts';
 import { finishTasks, removalTask } from './steps/finish.ts';
 import {
   finishFrontProxyTasks,
@@ -15,10 +16,11 @@ import {
 } from './steps/front-proxy-tasks.ts';
 import { switchTasks } from './steps/switch.ts';
 import { trustTasks } from './steps/trust.ts';
-import type { CaName, FileTask, Step } from './task.ts';
+import type { CaName, FileTask, Stage, Step } from './task.ts';
 
-/** The steps after `create`. */
-export type NodeStepName = Exclude<Step, 'create'>;
+/** The steps after `create` that lead to the new CA. */
+export type NodeStepName = Exclude<Stage, 'create'>;
+export type AnyNodeStepName = Exclude<Step, 'create'>;
 
 /** This node's part of a step. */
 export interface NodeStep {
@@ -41,29 +43,37 @@ export interface NodeStep {
  * missing, also after `kubeadm certs renew` or a crash.
  * @throws AgentError CA_EXTERNAL, CONFIG_INVALID and others for files that a step cannot change
  */
-export async function planNodeStep(step: NodeStepName, context: CheckContext): Promise<NodeStep> {
+export async function planNodeStep(
+  step: AnyNodeStepName,
+  context: CheckContext,
+): Promise<NodeStep> {
   const { node } = context;
   const latest = await latestStep(node);
   const harm = await harmOn(node, latest);
   const repairing = repairingStep(node, latest);
   const obstacles = [...(await obstaclesTo(step, repairing, context)), ...(await looseKeys(node))];
-  const isRepair = order[repairing] >= order[step];
+  const isRepair = step === 'abort' || order[repairing] >= order[step];
   const common = { obstacles, harm, isRepair };
   if (obstacles.length > 0) return { ...common, tasks: [], lastTasks: [], notes: [] };
   return {
     ...common,
     tasks: await tasksFor(step, context),
-    lastTasks: step === 'finish' ? [await removalTask(context)] : [],
+    lastTasks: await lastTasks(step, latest, context),
     notes: step === 'trust' && node.ca === 'kubernetes' ? await kubeletNote(node) : [],
   };
 }
 
-const order = { create: 0, trust: 1, switch: 2, finish: 3 } as const satisfies Record<Step, number>;
+const order = { create: 0, trust: 1, switch: 2, finish: 3 } as const satisfies Record<
+  Stage,
+  number
+>;
 
-type TasksOf = Readonly<Record<NodeStepName, (context: CheckContext) => Promise<FileTask[]>>>;
+type TasksOf<S extends AnyNodeStepName> = Readonly<
+  Record<S, (context: CheckContext) => Promise<FileTask[]>>
+>;
 
-const tasksOf: Partial<Record<CaName, TasksOf>> = {
-  kubernetes: { trust: trustTasks, switch: switchTasks, finish: finishTasks },
+const tasksOf: Partial<Record<CaName, TasksOf<NodeStepName> & Partial<TasksOf<'abort'>>>> = {
+  kubernetes: { trust: trustTasks, switch: switchTasks, finish: finishTasks, abort: abortTasks },
   'front-proxy': {
     trust: trustFrontProxyTasks,
     switch: switchFrontProxyTasks,
@@ -71,16 +81,25 @@ const tasksOf: Partial<Record<CaName, TasksOf>> = {
   },
 };
 
-function tasksFor(step: NodeStepName, context: CheckContext): Promise<FileTask[]> {
+function tasksFor(step: AnyNodeStepName, context: CheckContext): Promise<FileTask[]> {
   const { ca } = context.node;
-  const tasks = tasksOf[ca];
-  if (tasks === undefined) throw new AgentError('INTERNAL', `no steps for ${ca}`);
-  return tasks[step](context);
+  const tasks = tasksOf[ca]?.[step];
+  if (tasks === undefined) throw new AgentError('INTERNAL', `no step ${step} for ${ca}`);
+  return tasks(context);
+}
+
+async function lastTasks(
+  step: AnyNodeStepName,
+  latest: Stage,
+  context: CheckContext,
+): Promise<FileTask[]> {
+  if (step === 'finish') return [await removalTask(context)];
+  return step === 'abort' && latest !== 'switch' ? [await removalTask(context, 'old')] : [];
 }
 
 async function obstaclesTo(
-  step: NodeStepName,
-  latest: Step,
+  step: AnyNodeStepName,
+  latest: Stage,
   context: CheckContext,
 ): Promise<GateReason[]> {
   switch (step) {
@@ -92,12 +111,14 @@ async function obstaclesTo(
     }
     case 'finish':
       return unlessComplete('switch', latest, context);
+    case 'abort':
+      return latest === 'finish' ? [withoutReturn(context)] : [];
     default:
       return step satisfies never;
   }
 }
 
-function tooLate(latest: Step, { node: { ca } }: CheckContext): GateReason {
+function tooLate(latest: Stage, { node: { ca } }: CheckContext): GateReason {
   return {
     state: 'waiting',
     message: `the step ${latest} has begun on this node, and trust would undo a part of it`,
@@ -105,10 +126,18 @@ function tooLate(latest: Step, { node: { ca } }: CheckContext): GateReason {
   };
 }
 
+function withoutReturn({ node }: CheckContext): GateReason {
+  return {
+    state: 'waiting',
+    message: `${caPath(node, 'trusted')} no longer has the old CA, and clients with a certificate from it are rejected`,
+    remedy: rolloverBack,
+  };
+}
+
 /** The previous step has to be complete, unless this step has begun: then this step repairs the files. */
 async function unlessComplete(
   before: 'trust' | 'switch',
-  latest: Step,
+  latest: Stage,
   context: CheckContext,
 ): Promise<GateReason[]> {
   if (order[latest] > order[before]) return [];

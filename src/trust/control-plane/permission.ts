@@ -40,8 +40,10 @@ export async function obstaclesTo(question: StepQuestion): Promise<GateReason[]>
   const { clock, signal, onWait } = question;
   const lasting = [
     ...closedGates(question),
-    ...otherRollovers(question),
-    ...reportedObstacles(question),
+    // The return to the old CA ends a rollover that should not have begun.
+    ...(question.step === 'abort'
+      ? []
+      : [...otherRollovers(question), ...reportedObstacles(question)]),
   ];
   const start = clock.elapsed();
   for (;;) {
@@ -56,7 +58,7 @@ export async function obstaclesTo(question: StepQuestion): Promise<GateReason[]>
 
 /** The reasons of each gate that the step needs and that is not open. */
 function closedGates({ step, gates }: StepQuestion): GateReason[] {
-  const needed: readonly string[] = step === 'switch' || step === 'finish' ? gatesBefore[step] : [];
+  const needed: readonly string[] = step === 'create' || step === 'trust' ? [] : gatesBefore[step];
   return gates
     .filter(({ id }) => needed.includes(id))
     .flatMap(({ id, reasons }) =>

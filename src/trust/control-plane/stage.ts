@@ -1,3 +1,4 @@
+import { AgentError } from '../../core/errors.ts';
 import { fileIn } from '../../pki/components/component-flags.ts';
 import { keyFileOf } from '../../pki/layout.ts';
 import { haveSameKey } from '../../pki/renewal/certificate-chain.ts';
@@ -5,25 +6,60 @@ import type { GateReason, RolloverSide } from '../cluster/gate.ts';
 import { sideNames } from '../cluster/gates/verdict.ts';
 import { applyCommand } from './apply-command.ts';
 import { hasKey } from './ca-files.ts';
+import { kubeconfigNames } from './kubeconfig.ts';
 import { pairNames, readLeaf } from './leaf.ts';
 import type { CaFile, RolloverNode } from './node-files.ts';
 import { caPath } from './node-files.ts';
-import type { Step } from './task.ts';
+import type { Stage } from './task.ts';
 
 /**
  * The latest step that has begun on this node. It is derived from files and certificates, because a
  * saved step could be wrong after an interruption, a backup or a command by hand.
  */
-export async function latestStep(node: RolloverNode): Promise<Step> {
+export async function latestStep(node: RolloverNode): Promise<Stage> {
   const { found } = node;
-  const leaves = await Promise.all(pairNames[node.ca].map(async (name) => readLeaf(node, name)));
-  const isByNext = leaves.map((leaf) => leaf?.isByNext === true);
-  if (found.previous !== undefined || isFirst(node, 'signing') || isByNext.some(Boolean)) {
+  const isByNext = await areByNext(node, pairNames[node.ca]);
+  // `abort` keeps the previous kubernetes CA. The other CAs have no such step.
+  const hasPrevious = node.ca !== 'kubernetes' && found.previous !== undefined;
+  if (
+    hasPrevious ||
+    isFirst(node, 'signing') ||
+    isByNext.some(Boolean) ||
+    (await hasKubeconfigByNext(node))
+  ) {
     const lacksOld = has(node, 'trusted', 'next') && !has(node, 'trusted', 'old');
     // With a certificate from the old CA, ca.crt has lost the old CA by mistake.
     return lacksOld && isByNext.every(Boolean) ? 'finish' : 'switch';
   }
   return found.signing !== undefined || has(node, 'trusted', 'next') ? 'trust' : 'create';
+}
+
+/**
+ * The step `abort` has made the old CA issue again, after the new one has issued certificates. `create` and
+ * `trust` do not write the file of the previous CA.
+ */
+export function isSwitchedBack({ found }: RolloverNode, latest: Stage): boolean {
+  return latest === 'trust' && found.previous !== undefined;
+}
+
+/** The kubeconfigs change last, in both directions. One that cannot be parsed says nothing. */
+async function hasKubeconfigByNext(node: RolloverNode): Promise<boolean> {
+  if (node.ca !== 'kubernetes') return false;
+  for (const name of kubeconfigNames) {
+    const [isByNext] = await areByNext(node, [name]).catch(unlessUnreadable);
+    if (isByNext === true) return true;
+  }
+  return false;
+}
+
+function unlessUnreadable(error: unknown): boolean[] {
+  if (error instanceof AgentError) return [];
+  throw error;
+}
+
+async function areByNext(node: RolloverNode, names: readonly string[]): Promise<boolean[]> {
+  const leaves = await Promise.all(names.map(async (name) => readLeaf(node, name)));
+  return leaves.map((leaf) => leaf?.by === 'next');
 }
 
 function has({ found, ...node }: RolloverNode, file: CaFile, side: RolloverSide): boolean {
@@ -40,13 +76,13 @@ function isFirst({ found, next }: RolloverNode, file: CaFile): boolean {
  * The step that repairs the files of this node. Until the new CA signs, a `switch` that has begun needs
  * its gates, so the step before it repairs the files.
  */
-export function repairingStep(node: RolloverNode, latest: Step): Step {
+export function repairingStep(node: RolloverNode, latest: Stage): Stage {
   const isSwitched = isFirst(node, 'signing') || isFirst(node, 'trusted');
   return latest === 'switch' && !isSwitched ? 'trust' : latest;
 }
 
 /** Files of this node that stop signing, or reject clients, and the step that repairs them. */
-export async function harmOn(node: RolloverNode, latest: Step): Promise<GateReason[]> {
+export async function harmOn(node: RolloverNode, latest: Stage): Promise<GateReason[]> {
   if (latest === 'create') return [];
   const remedy = `Run on this node: ${applyCommand(repairingStep(node, latest), node.ca)}`;
   const messages = [...signingHarm(node), ...(await keyHarm(node)), ...trustHarm(node, latest)];
@@ -72,8 +108,8 @@ async function keyHarm(node: RolloverNode): Promise<string[]> {
 }
 
 /** A file from a backup lacks the CA by which clients have certificates already. */
-function trustHarm(node: RolloverNode, latest: Step): string[] {
-  if (latest !== 'switch') return [];
+function trustHarm(node: RolloverNode, latest: Stage): string[] {
+  if (latest !== 'switch' && !isSwitchedBack(node, latest)) return [];
   const missing = (['old', 'next'] as const).filter((side) => !has(node, 'trusted', side));
   return missing.map(
     (side) =>

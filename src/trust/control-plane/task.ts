@@ -6,7 +6,12 @@ export const caNames = ['kubernetes', 'etcd', 'front-proxy'] as const;
 export type CaName = (typeof caNames)[number];
 
 /** The steps of a CA rollover on control-plane nodes, in order. */
-export const steps = ['create', 'trust', 'switch', 'finish'] as const;
+export const stages = ['create', 'trust', 'switch', 'finish'] as const;
+/** The latest of them that has begun on a node. */
+export type Stage = (typeof stages)[number];
+
+/** `abort` goes back by one stage. */
+export const steps = [...stages, 'abort'] as const;
 export type Step = (typeof steps)[number];
 
 /** New contents of files, which may be keys. Disposing them wipes the contents. */

@@ -2,13 +2,15 @@ import { AgentError } from '../../core/errors.ts';
 import { expectRestart } from '../../pki/renewal/component-start.ts';
 import type { RestartedComponent, Restarts } from '../../pki/renewal/renewal-restarts.ts';
 import type { ComponentRestart, RestartEnvironment } from '../../pki/renewal/restart.ts';
+import { rolloverCommand } from '../../pki/renewal/rollover-runs.ts';
 import { linkTarget } from '../../store/link-target.ts';
 import { inspectFiles, refuseLaterChanges, wipe } from '../../store/restore-files.ts';
-import type { Runs } from '../../store/run-folder.ts';
+import type { Restoration, Runs } from '../../store/run-folder.ts';
 import { readRuns, restorations, sweep } from '../../store/run-folder.ts';
 import type { Manifest, Run } from '../../store/run-manifest.ts';
 import type { RunRecovery } from '../../store/run-recovery.ts';
 import { rollBack, runsSince } from '../../store/run-recovery.ts';
+import { applyCommand } from './apply-command.ts';
 import type { CaName, Step } from './task.ts';
 import { undoCommand } from './task-run.ts';
 
@@ -46,7 +48,9 @@ export async function previewUndo(
 ): Promise<UndoPreview> {
   const runs = await readRuns(directory);
   const undone = runsSince(runs, undoTarget(runs, step));
-  const inspected = await inspectFiles(tree, restorations(undone));
+  const restored = restorations(undone);
+  refuseReplaced(restored, step);
+  const inspected = await inspectFiles(tree, restored);
   wipe(inspected);
   if (laterChanges !== undefined) refuseLaterChanges(inspected, laterChanges);
   const changed = inspected.filter(({ kind }) => kind !== 'done');
@@ -58,6 +62,21 @@ export async function previewUndo(
       restarts,
     ),
   };
+}
+
+/**
+ * `kubeadm certs renew` between two runs of the step has replaced a file, and the second copy of this
+ * file does not fit the others: it is a certificate from the CA that issued at that time.
+ * @throws AgentError FILE_CHANGED
+ */
+function refuseReplaced(restored: readonly Restoration[], step: UndoneStep): void {
+  const paths = restored.flatMap(({ path, isReplaced }) => (isReplaced ? [path] : []));
+  if (paths.length === 0) return;
+  throw new AgentError(
+    'FILE_CHANGED',
+    `these files were changed between two runs of the step: ${paths.join(', ')}`,
+    { remedy: withoutCopies(step) },
+  );
 }
 
 /**
@@ -99,16 +118,26 @@ function undoTarget({ active }: Runs, step: UndoneStep): Run {
   }
   if (current === undefined) {
     throw new AgentError('USAGE', 'nodecertd ca-rollover apply has changed no file on this node', {
-      remedy: 'Print the commands that return to the old CA: nodecertd ca-rollover plan --abort',
+      remedy: withoutCopies(step),
     });
   }
   throw new AgentError(
     'USAGE',
     `the last step on this node was ${nameOf(current.manifest)}, not ${nameOf(step)}`,
-    {
-      remedy: `Undo that step first: ${undoCommand(current.manifest)}`,
-    },
+    { remedy: remedyAfter(current.manifest) },
   );
+}
+
+/** `abort` deletes all copies at its end, and cannot be undone. */
+function remedyAfter(manifest: Manifest): string {
+  if (manifest.step === 'abort') return `Complete that step: ${rolloverCommand(manifest)}`;
+  return `Undo that step first: ${undoCommand(manifest)}`;
+}
+
+function withoutCopies({ ca }: UndoneStep): string {
+  return ca === 'kubernetes'
+    ? `Go back without the copies: ${applyCommand('abort', ca)}`
+    : 'Restore the previous files from a backup';
 }
 
 /** As in `trust --ca etcd`. */
@@ -117,7 +146,7 @@ function nameOf({ step, ca = 'kubernetes' }: Pick<Manifest, 'step' | 'ca'>): str
 }
 
 /** An earlier version of nodecertd replaced only the CA of Kubernetes. */
-function isOf({ step, ca }: UndoneStep, { manifest }: Run): boolean {
+export function isOf({ step, ca }: UndoneStep, { manifest }: Run): boolean {
   return manifest.step === step && (manifest.ca ?? 'kubernetes') === ca;
 }
 

@@ -17,11 +17,12 @@ import { completeRuns } from '../../../src/store/run-recovery.ts';
 import { systemClock } from '../../../src/sys/clock.ts';
 import { Tree } from '../../../src/sys/tree.ts';
 import { readRolloverNode } from '../../../src/trust/control-plane/node-files.ts';
-import type { NodeStepName } from '../../../src/trust/control-plane/node-step.ts';
+import type { AnyNodeStepName } from '../../../src/trust/control-plane/node-step.ts';
 import { planNodeStep } from '../../../src/trust/control-plane/node-step.ts';
+import { latestStep } from '../../../src/trust/control-plane/stage.ts';
 import type { StepEnvironment } from '../../../src/trust/control-plane/task-run.ts';
 import { runStep } from '../../../src/trust/control-plane/task-run.ts';
-import type { FileTask } from '../../../src/trust/control-plane/task.ts';
+import type { FileTask, Stage } from '../../../src/trust/control-plane/task.ts';
 import { undoStep } from '../../../src/trust/control-plane/undo.ts';
 import { snapshot } from '../../adopt/snapshot.ts';
 import { clockOf, Runtime } from './runtime.ts';
@@ -42,7 +43,7 @@ export async function filesIn(root: string): Promise<Snapshot> {
 }
 
 /** @throws AgentError the failure of a task */
-export async function applyStep(root: string, step: NodeStepName): Promise<void> {
+export async function applyStep(root: string, step: AnyNodeStepName): Promise<void> {
   const directories = directoriesIn(root);
   await using _ = await lock(join(directories.kubernetes, '.nodecertd'));
   const environment = await environmentOf(root, step);
@@ -57,7 +58,7 @@ export async function applyStep(root: string, step: NodeStepName): Promise<void>
   if (failed !== undefined) throw toError(failed.failure);
 }
 
-export async function undo(root: string, step: NodeStepName): Promise<void> {
+export async function undo(root: string, step: AnyNodeStepName): Promise<void> {
   await using _ = await lock(join(directoriesIn(root).kubernetes, '.nodecertd'));
   await undoStep({ ca: 'kubernetes', step }, await environmentOf(root, step));
 }
@@ -67,7 +68,7 @@ function withoutServers(task: FileTask): FileTask {
   return without(task, 'check');
 }
 
-async function environmentOf(root: string, step: NodeStepName) {
+async function environmentOf(root: string, step: AnyNodeStepName) {
   const directories = directoriesIn(root);
   const tree = new Tree('/');
   const runtime = new Runtime(root);
@@ -132,7 +133,7 @@ interface Expected {
 /** After a crash, the step and its undo both lead to the files that they lead to without one. */
 export async function requireRecovery(
   root: string,
-  step: NodeStepName,
+  step: AnyNodeStepName,
   expected: Expected,
 ): Promise<void> {
   await requireKubeconfigs(root);
@@ -148,7 +149,37 @@ export async function requireRecovery(
   await requireUndone(root, step, expected);
 }
 
-async function requireDone(root: string, step: NodeStepName, { paths }: Expected): Promise<void> {
+/**
+ * After a crash in `abort`, the same command completes this stage. After a crash behind the last file, the
+ * stage is over, and the command would begin the next one.
+ */
+export async function requireReturn(
+  root: string,
+  stage: 'trust' | 'switch',
+  paths: readonly string[],
+): Promise<void> {
+  await requireKubeconfigs(root);
+  new Runtime(root).reconcile();
+  const isOver = stage === 'switch' && (await stageIn(root)) !== 'switch';
+  if (!isOver) await applyStep(root, 'abort');
+  await requireKubeconfigs(root);
+  await requirePairs(root);
+  assert.deepEqual([...(await filesIn(root)).keys()], paths);
+  assert.deepEqual(new Runtime(root).outdated(), []);
+}
+
+/** Undefined after the last call of `abort`. */
+async function stageIn(root: string): Promise<Stage | undefined> {
+  const { places } = await environmentOf(root, 'abort');
+  const node = await readRolloverNode(places);
+  return node && (await latestStep(node));
+}
+
+async function requireDone(
+  root: string,
+  step: AnyNodeStepName,
+  { paths }: Expected,
+): Promise<void> {
   await requireKubeconfigs(root);
   await requirePairs(root);
   const files = await filesIn(root);
@@ -160,7 +191,7 @@ async function requireDone(root: string, step: NodeStepName, { paths }: Expected
 
 async function requireUndone(
   root: string,
-  step: NodeStepName,
+  step: AnyNodeStepName,
   { before }: Expected,
 ): Promise<void> {
   const isChanged = await undo(root, step).then(

@@ -65,7 +65,7 @@ describe('interruptedStep()', () => {
 
 interface UndoScene {
   readonly node: StepNode;
-  readonly undo: (run: ClusterTask['run']) => Promise<AppliedStep>;
+  readonly undo: (run: ClusterTask['run'], isRestored?: boolean) => Promise<AppliedStep>;
 }
 
 /** A node that trusts both CAs. */
@@ -92,7 +92,7 @@ async function undoScene(test: TestContext): Promise<UndoScene> {
     describe: () => ({}),
   };
   const lists = { restarts: [], gates: [], refusals: [], notes: [], commands: [] };
-  const undo = (run: ClusterTask['run']): Promise<AppliedStep> => {
+  const undo: UndoScene['undo'] = (run, isRestored = false) => {
     const task = {
       kind: 'cluster',
       name: 'config',
@@ -101,7 +101,7 @@ async function undoScene(test: TestContext): Promise<UndoScene> {
       run,
     } as const;
     const plan = { step: 'trust', nodeName: 'cp1', tasks: [task], ...lists } as const;
-    return undoPlan(async () => plan, request);
+    return undoPlan(async () => plan, { ...request, isRestored });
   };
   return { node, undo };
 }
@@ -118,6 +118,22 @@ describe('undoPlan()', () => {
     const { done } = await undo(async () => undefined);
     assert.deepEqual(done, [{ name: 'config', isChanged: true }]);
     assert.equal(await node.read('ca.crt'), 'old');
+  });
+
+  it('changes the cluster after an interrupted undo has restored the files', async (test) => {
+    const { node, undo } = await undoScene(test);
+    const directory = rolloverDirectory({ kubernetes: node.directory });
+    const [run] = (await readRuns(directory)).active;
+    assert.ok(run !== undefined);
+    await writeManifest({ ...run, manifest: { ...run.manifest, state: 'reverting' } });
+    await completeInterrupted(requestOf(node));
+    assert.equal(await node.read('ca.crt'), 'old');
+    await assert.rejects(
+      undo(async () => undefined),
+      { code: 'USAGE' },
+    );
+    const { done } = await undo(async () => undefined, true);
+    assert.deepEqual(done, [{ name: 'config', isChanged: true }]);
   });
 
   it('does not change the cluster if a file has a later change', async (test) => {

@@ -22,6 +22,7 @@ import {
   plan,
   textIn,
   walk,
+  withoutAnnotation,
   write,
   writeManifests,
   writeNextAuthority,
@@ -440,8 +441,4 @@ describe('planNodeStep()', () => {
 
 function namesOf(files: readonly string[]): string[] {
   return files.map((file) => file.replace(/ \(.*$/s, ''));
-}
-
-function withoutAnnotation(text: string): string {
-  return text.replace(/^ *nodecertd\.io\/restarted-at: .*\n/m, '');
 }

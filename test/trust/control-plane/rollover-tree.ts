@@ -6,7 +6,7 @@ import { removeContent, replaceContents } from '../../../src/store/file-content.
 import { Tree } from '../../../src/sys/tree.ts';
 import type { CheckContext } from '../../../src/trust/control-plane/check.ts';
 import { readRolloverNode } from '../../../src/trust/control-plane/node-files.ts';
-import type { NodeStep, NodeStepName } from '../../../src/trust/control-plane/node-step.ts';
+import type { NodeStep, AnyNodeStepName } from '../../../src/trust/control-plane/node-step.ts';
 import { planNodeStep } from '../../../src/trust/control-plane/node-step.ts';
 import type { CaName, FileTask } from '../../../src/trust/control-plane/task.ts';
 import { systemClock } from '../../../src/sys/clock.ts';
@@ -66,7 +66,7 @@ export async function contextOf(
 
 export async function plan(
   directories: KubernetesDirectories,
-  step: NodeStepName,
+  step: AnyNodeStepName,
   ca?: CaName,
 ): Promise<NodeStep> {
   return planNodeStep(step, await contextOf(directories, ca));
@@ -75,7 +75,7 @@ export async function plan(
 /** Writes the files of all tasks, without restarts and checks. */
 export async function walk(
   directories: KubernetesDirectories,
-  ...steps: readonly NodeStepName[]
+  ...steps: readonly AnyNodeStepName[]
 ): Promise<void> {
   for (const step of steps) await writeStep(await plan(directories, step));
 }
@@ -108,4 +108,9 @@ export async function textIn(
   name: string,
 ): Promise<string> {
   return readFile(join(certificates, name), 'utf8');
+}
+
+/** A manifest without the mark of its last restart. */
+export function withoutAnnotation(text: string): string {
+  return text.replace(/^ *nodecertd\.io\/restarted-at: .*\n/m, '');
 }

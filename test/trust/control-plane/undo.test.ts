@@ -116,6 +116,31 @@ describe('undoStep()', () => {
     assert.deepEqual(await node.files(), before);
   });
 
+  it('refuses a file that another program has replaced between two runs', async (test) => {
+    const node = await stepNode(test);
+    await node.run([signing, trusted]);
+    await node.write('ca.crt', 'by kubeadm');
+    await node.run([trusted]);
+    const before = await node.files();
+    await assert.rejects(undoStep(trust, node.environment), {
+      code: 'FILE_CHANGED',
+      message: `these files were changed between two runs of the step: ${node.at('ca.crt')}`,
+      remedy: 'Go back without the copies: nodecertd ca-rollover apply abort --ca kubernetes',
+    });
+    assert.deepEqual(await node.files(), before);
+  });
+
+  it('restores a file that a person has restored between two runs', async (test) => {
+    const node = await stepNode(test);
+    const before = await node.files();
+    await node.run([trusted]);
+    await node.write('ca.crt', 'old');
+    await node.run([trusted]);
+    await undoStep(trust, node.environment);
+    assert.deepEqual([...(await node.files()).keys()], [...before.keys()]);
+    assert.equal(await node.read('ca.crt'), 'old');
+  });
+
   it('fails after it has restored the files if a component does not start', async (test) => {
     const node = await stepNode(test);
     const before = await trustedNode(node);

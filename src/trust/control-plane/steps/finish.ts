@@ -1,6 +1,7 @@
 import { AgentError } from '../../../core/errors.ts';
 import { keyFileOf } from '../../../pki/layout.ts';
 import { exists } from '../../../sys/exists.ts';
+import type { RolloverSide } from '../../cluster/gate.ts';
 import { caReplacement, keyReplacement } from '../ca-files.ts';
 import type { CheckContext } from '../check.ts';
 import { requireClientTrust } from '../client-trust.ts';
@@ -14,26 +15,29 @@ import type { FileTask } from '../task.ts';
 import { otherTrustFiles } from '../trust-files.ts';
 import { administratorTasks, managerTask, schedulerTask } from './restarted.ts';
 
-const nextAlone = ['next'] as const;
-
 /** This node trusts the new CA alone, with the file names and flags of kubeadm. */
 export async function finishTasks(context: CheckContext): Promise<FileTask[]> {
+  return [...(await aloneTasks(context, 'next')), await withoutBridge(context)];
+}
+
+/** This node trusts one CA alone, which has issued its certificates. */
+export async function aloneTasks(context: CheckContext, by: RolloverSide): Promise<FileTask[]> {
   const { node, clock } = context;
-  const wish = { trusted: nextAlone, byNext: true, now: clock.now() };
+  const alone = [by];
+  const wish = { trusted: alone, by, now: clock.now() };
   return [
     fileTask(
       'trusted CAs',
       [
-        await keyReplacement(node, 'trusted', 'next'),
-        caReplacement(node, 'trusted', nextAlone),
-        ...(await otherTrustFiles(node, nextAlone)),
+        await keyReplacement(node, 'trusted', by),
+        caReplacement(node, 'trusted', alone),
+        ...(await otherTrustFiles(node, alone)),
       ],
-      { check: async (signal) => requireClientTrust(context, nextAlone, signal) },
+      { check: async (signal) => requireClientTrust(context, alone, signal) },
     ),
     await managerTask(context, usualFiles, wish),
     await schedulerTask(context, wish),
     ...(await administratorTasks(node, wish)),
-    await withoutBridge(context),
   ];
 }
 
@@ -46,13 +50,20 @@ async function withoutBridge(context: CheckContext): Promise<FileTask> {
 }
 
 /**
- * The previous CA comes last: while it exists, a step that was interrupted shows which CA was the old one.
+ * The CA that leaves comes last: while its file exists, a step that was interrupted shows which CA is the
+ * old one and which is the new one.
  */
-const removedFiles: readonly CaFile[] = ['signing', 'bundle', 'bridge', 'next', 'previous'];
+const removedFiles = {
+  next: ['signing', 'bundle', 'bridge', 'next', 'previous'],
+  old: ['signing', 'bundle', 'bridge', 'previous', 'next'],
+} as const satisfies Readonly<Record<RolloverSide, readonly CaFile[]>>;
 
-/** The files that only a rollover needs. */
-export async function removalTask({ node }: CheckContext): Promise<FileTask> {
-  const paths = removedFiles.flatMap((file) => {
+/** The files that only a rollover needs. @param kept the CA that stays */
+export async function removalTask(
+  { node }: CheckContext,
+  kept: RolloverSide = 'next',
+): Promise<FileTask> {
+  const paths = removedFiles[kept].flatMap((file) => {
     const path = caPath(node, file);
     return [keyFileOf(path), path];
   });

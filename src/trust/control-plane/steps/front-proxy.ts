@@ -135,7 +135,11 @@ async function undoRefusals(
 ): Promise<GateReason[]> {
   switch (step) {
     case 'trust':
-      return nextProxies(facts, question, (await readLeaf(node, 'front-proxy-client'))?.isByNext);
+      return nextProxies(
+        facts,
+        question,
+        (await readLeaf(node, 'front-proxy-client'))?.by === 'next',
+      );
     case 'switch':
       return rejectionsOf('old', facts, question);
     case 'finish':

@@ -53,7 +53,7 @@ export async function readControlPlane(
   const all = await readControlPlaneNodes(client, signal);
   const nodes = all.filter(({ name }) => exceptNodes?.has(name) !== true);
   return {
-    others: withOwn(nodes, request).others,
+    ...withOwn(nodes, request),
     pods: await readMirrorPods(client, signal),
     isLeader: (await leadingNode(client, signal)) === hostName,
     flags: new Map(Object.entries(flagsFor(rolloverFiles, request))),

@@ -16,22 +16,27 @@ import type { GateOptions } from './step-cluster.ts';
 
 /**
  * The last node that had the flags of a rollover may have been removed from the cluster before it did
- * the step `finish`, so a node that has done it completes the changes in the cluster.
+ * the step `finish` or `abort`, so a node that has done it completes the changes in the cluster.
  * @throws AgentError as KubeClient.request
  */
 export async function leftInCluster(
   request: StepRequest,
   options: Pick<GateOptions, 'confirmed'>,
+  step: 'finish' | 'abort' = 'finish',
 ): Promise<Pick<StepPlan, 'tasks' | 'commands'>> {
   const plane = await readControlPlane(request, options);
   const behind = nodesBehind('finish', plane);
   return {
-    tasks: behind.length > 0 ? [] : await tasksLeft(plane, request),
-    commands: behind.map((node) => `${applyCommand('finish', 'kubernetes')} # on ${node}`),
+    tasks: behind.length > 0 ? [] : await tasksLeft(plane, request, step),
+    commands: behind.map((node) => `${applyCommand(step, 'kubernetes')} # on ${node}`),
   };
 }
 
-async function tasksLeft({ flags }: ControlPlane, request: StepRequest): Promise<ClusterTask[]> {
+async function tasksLeft(
+  { flags }: ControlPlane,
+  request: StepRequest,
+  step: 'finish' | 'abort',
+): Promise<ClusterTask[]> {
   const former = await formerAuthorities(request);
   return [
     ...(
@@ -39,7 +44,9 @@ async function tasksLeft({ flags }: ControlPlane, request: StepRequest): Promise
     ).flat(),
     await removeManagerFlagsTask(request, flags),
     ...(await Promise.all(
-      former.map(async ({ old }) => clientAuthoritiesTask(request, { old, clients: 'kubernetes' })),
+      former.map(async ({ old }) =>
+        clientAuthoritiesTask(request, { old, clients: 'kubernetes', step }),
+      ),
     )),
   ];
 }

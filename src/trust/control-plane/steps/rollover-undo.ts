@@ -1,9 +1,19 @@
-import type { GateReason } from '../../cluster/gate.ts';
+import type { TrustAuthority } from '../../../core/trust.ts';
+import { shortFingerprint } from '../../../core/trust.ts';
+import { readAuthority } from '../../../kube/authorities.ts';
+import { readCertificatesOf } from '../../../pki/renewal/certificate-chain.ts';
+import { rolloverDirectory } from '../../../pki/renewal/rollover-runs.ts';
+import { readContent } from '../../../store/file-content.ts';
+import type { Restoration } from '../../../store/run-folder.ts';
+import { readRuns, restorations } from '../../../store/run-folder.ts';
+import type { GateReason, RolloverAuthorities } from '../../cluster/gate.ts';
 import { isNextInUse } from '../../cluster/next-in-use.ts';
 import type { RolloverView } from '../../cluster/rollover.ts';
-import { clusterInfoTask, removeManagerFlagsTask } from '../cluster-tasks.ts';
-import type { RolloverNode } from '../node-files.ts';
-import { readRolloverNode } from '../node-files.ts';
+import { applyCommand, rolloverBack } from '../apply-command.ts';
+import { clusterInfoTask, removeManagerFlagsTask, setManagerFlagsTask } from '../cluster-tasks.ts';
+import type { NodePlaces, RolloverNode } from '../node-files.ts';
+import { caPath, readRolloverNode } from '../node-files.ts';
+import type { ControlPlane } from '../node-order.ts';
 import { nodesBehind } from '../node-order.ts';
 import type { NodeStepName } from '../node-step.ts';
 import type { StepPlan, StepRequest } from '../step-plan.ts';
@@ -25,13 +35,19 @@ export async function planRolloverUndo(
   const { hostName } = request;
   const common = { step, nodeName: hostName, restarts: [], gates: [], notes: [], commands: [] };
   const node = await readRolloverNode(request);
+  if (step === 'finish' && request.ca === 'kubernetes') {
+    return { ...common, tasks: await tasksBeforeFinish(node, request, options), refusals: [] };
+  }
   // After `finish` the node has no files of the rollover, and the copies have them.
   if (node === undefined || step === 'finish') return { ...common, tasks: [], refusals: [] };
   if (node.ca === 'front-proxy') return planFrontProxyUndo({ step, node, request, options });
   const view = await viewOf(node, request, options);
   return {
     ...common,
-    tasks: step === 'trust' ? await returnTasks(node, request, options) : [],
+    tasks:
+      step === 'trust'
+        ? await returnTasks(node, { plane: await readControlPlane(request, options), request })
+        : [],
     refusals: step === 'trust' ? certificatesByNext(view) : lostOld(node, view),
   };
 }
@@ -55,16 +71,21 @@ export function certificatesByNext({
     {
       state: 'waiting',
       message: 'the new CA has issued certificates already, which this node would reject',
-      remedy: `Undo the step switch on each node, and wait until the nodes have certificates from the old CA. If you did that step by hand: ${abort}`,
+      remedy: `Run on each node where the step switch has begun: ${applyCommand('abort', 'kubernetes')}; then wait until the nodes have certificates from the old CA: ${waitForOld(authorities)}`,
       ...(serving.length > 0 && { objects: serving.map(({ server }) => server.name) }),
     },
   ];
 }
 
-const abort = 'nodecertd ca-rollover plan --abort';
+/** The wait of a rollover, with the CAs swapped. */
+export function waitForOld({ old, next }: RolloverAuthorities): string {
+  const command = 'nodecertd ca-rollover wait --for reissued --timeout 3d';
+  const names = next === undefined ? '' : ` --old ${shortFingerprint(next.fingerprint)}`;
+  return `${command}${names} --new ${shortFingerprint(old.fingerprint)}`;
+}
 
 /** Certificates from the old CA would be rejected, or nothing could be issued. */
-function lostOld({ old }: RolloverNode, { probes }: RolloverView): GateReason[] {
+export function lostOld({ old }: RolloverNode, { probes }: RolloverView): GateReason[] {
   const rejecting = probes.filter(({ byOld }) => byOld.kind === 'rejected');
   const objects = rejecting.map(({ server }) => server.name);
   return [
@@ -82,7 +103,7 @@ function lostOld({ old }: RolloverNode, { probes }: RolloverView): GateReason[] 
           {
             state: 'waiting',
             message: 'API servers reject client certificates from the old CA already',
-            remedy: 'Undo the step finish on these nodes first, or complete the rollover',
+            remedy: `Undo the step finish on these nodes first, if their copies have the key of the old CA. Otherwise: ${rolloverBack}`,
             objects,
           } as const,
         ]
@@ -94,16 +115,57 @@ function lostOld({ old }: RolloverNode, { probes }: RolloverView): GateReason[] 
  * `kubeadm upgrade` must not write flags for files that the node no longer has. The last node that
  * returns removes the new CA from cluster-info.
  */
-async function returnTasks(
+export async function returnTasks(
   node: RolloverNode,
-  request: StepRequest,
-  options: GateOptions,
+  { plane, request }: { readonly plane: ControlPlane; readonly request: StepRequest },
 ): Promise<ClusterTask[]> {
-  const plane = await readControlPlane(request, options);
   const { old, next } = authoritiesOf(node);
   const isLast = nodesBehind('finish', plane).length === 0;
   return [
     await removeManagerFlagsTask(request, plane.flags),
     ...(isLast ? await clusterInfoTask(request, { old: next, next: old }, 'next') : []),
   ];
+}
+
+/** The objects have both CAs again, as after `trust`. */
+async function tasksBeforeFinish(
+  node: RolloverNode | undefined,
+  request: StepRequest,
+  options: GateOptions,
+): Promise<ClusterTask[]> {
+  const authorities = node === undefined ? await copiedAuthorities(request) : authoritiesOf(node);
+  if (authorities === undefined) return [];
+  const plane = await readControlPlane(request, options);
+  const isLast = nodesBehind('trust', plane).length === 0;
+  return [
+    ...(await clusterInfoTask(request, authorities, 'both')),
+    ...(isLast ? [await setManagerFlagsTask(request, plane.flags)] : []),
+  ];
+}
+
+/** After `finish`, only the copies of a node have the old CA. Undefined if there are none. */
+export async function copiedAuthorities(
+  places: NodePlaces,
+): Promise<Required<RolloverAuthorities> | undefined> {
+  const { active } = await readRuns(rolloverDirectory(places.directories));
+  const copies = restorations(active.filter(({ manifest }) => manifest.step === 'finish'));
+  const [old, next] = await Promise.all(
+    (['previous', 'next'] as const).map(async (file) =>
+      copyIn(copies, caPath(places, file), places),
+    ),
+  );
+  return old && next && { old, next };
+}
+
+async function copyIn(
+  copies: readonly Restoration[],
+  path: string,
+  { tree }: NodePlaces,
+): Promise<TrustAuthority | undefined> {
+  const located = await tree.locate(path);
+  const copy = copies.find((one) => one.path === located.path)?.target?.backup;
+  const content = copy === undefined ? undefined : await readContent(copy);
+  if (copy === undefined || content === undefined) return undefined;
+  const [first] = await readCertificatesOf(copy, content.bytes);
+  return first && readAuthority(first.der);
 }

@@ -1,3 +1,4 @@
+import type { RolloverSide } from '../../cluster/gate.ts';
 import { caReplacement, keyReplacement, requireKey } from '../ca-files.ts';
 import type { CheckContext } from '../check.ts';
 import { requireClientTrust } from '../client-trust.ts';
@@ -12,22 +13,35 @@ import { otherTrustFiles } from '../trust-files.ts';
 import { administratorTasks, managerTask, schedulerTask } from './restarted.ts';
 
 const both = ['old', 'next'] as const;
-/** kubeadm signs with the first certificate of `ca.crt`, and its key is `ca.key`. */
-const nextFirst = ['next', 'old'] as const;
 
 /** The new CA issues, and both CAs stay trusted. */
 export async function switchTasks(context: CheckContext): Promise<FileTask[]> {
+  return issuingTasks(context, 'next');
+}
+
+/**
+ * The reverse: the old CA issues again. Every client trusts both CAs, so its certificates need no bridge.
+ * `ca-previous` stays: it shows that certificates from the new CA may be in use.
+ */
+export async function switchBackTasks(context: CheckContext): Promise<FileTask[]> {
+  return issuingTasks(context, 'old');
+}
+
+/** kubeadm signs with the first certificate of `ca.crt`, and its key is `ca.key`. */
+const issuerFirst = { old: ['old', 'next'], next: ['next', 'old'] } as const;
+
+async function issuingTasks(context: CheckContext, by: RolloverSide): Promise<FileTask[]> {
   const { node, clock } = context;
   const now = clock.now();
-  const wish = { trusted: both, byNext: true, now };
-  requireKey(node, 'next');
-  const bridge = bridgeOf(node);
+  const wish = { trusted: both, by, now };
+  requireKey(node, by);
+  const bridge = by === 'next' ? bridgeOf(node) : undefined;
   const chain = bridge === undefined ? [] : [bridge];
   return [
     fileTask('apiserver-kubelet-client', [
-      await pairReplacement(node, 'apiserver-kubelet-client', { chain: [], now }),
+      await pairReplacement(node, 'apiserver-kubelet-client', { by, chain: [], now }),
     ]),
-    fileTask('apiserver', [await pairReplacement(node, 'apiserver', { chain, now })], {
+    fileTask('apiserver', [await pairReplacement(node, 'apiserver', { by, chain, now })], {
       check: async (signal) => requireServed(context, pairPath(node, 'apiserver'), signal),
     }),
     fileTask(
@@ -35,11 +49,11 @@ export async function switchTasks(context: CheckContext): Promise<FileTask[]> {
       [
         caReplacement(node, 'previous', ['old']),
         ...(node.old.key === undefined ? [] : [await keyReplacement(node, 'previous', 'old')]),
-        caReplacement(node, 'signing', ['next']),
-        await keyReplacement(node, 'signing', 'next'),
+        caReplacement(node, 'signing', [by]),
+        await keyReplacement(node, 'signing', by),
         caReplacement(node, 'bundle', both),
-        await keyReplacement(node, 'trusted', 'next'),
-        caReplacement(node, 'trusted', nextFirst),
+        await keyReplacement(node, 'trusted', by),
+        caReplacement(node, 'trusted', issuerFirst[by]),
         ...(await otherTrustFiles(node, both)),
       ],
       {

@@ -15,7 +15,7 @@ const both = ['old', 'next'] as const;
  */
 export async function trustTasks(context: CheckContext): Promise<FileTask[]> {
   const { node, clock } = context;
-  const wish = { trusted: both, byNext: false, now: clock.now() };
+  const wish = { trusted: both, now: clock.now() };
   return [
     fileTask('signing files', [
       caReplacement(node, 'signing', ['old']),

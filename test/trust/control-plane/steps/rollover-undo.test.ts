@@ -2,7 +2,13 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { IssuedBy } from '../../../../src/trust/cluster/issued-by.ts';
 import type { ServerProbe } from '../../../../src/trust/cluster/probes.ts';
-import { certificatesByNext } from '../../../../src/trust/control-plane/steps/rollover-undo.ts';
+import {
+  certificatesByNext,
+  copiedAuthorities,
+} from '../../../../src/trust/control-plane/steps/rollover-undo.ts';
+import { rolloverDirectory } from '../../../../src/pki/renewal/rollover-runs.ts';
+import { authorityOf } from '../../../pki/renewal/openssl-authority.ts';
+import { stepNode } from '../step-node.ts';
 import { clusterState, next, old } from '../../../support/rollover-state.ts';
 
 const local = {
@@ -38,5 +44,22 @@ describe('certificatesByNext()', () => {
       found.map(({ objects }) => objects),
       [['cp2']],
     );
+  });
+});
+
+describe('copiedAuthorities()', () => {
+  it('finds both CAs in the copies of finish, and nothing without copies', async (context) => {
+    const node = await stepNode(context);
+    const directories = { kubernetes: node.directory, certificates: node.at('pki') };
+    const directory = rolloverDirectory(directories);
+    const places = { ca: 'kubernetes', tree: node.environment.tree, directories } as const;
+    const [oldCa, nextCa] = [authorityOf(), authorityOf({ subject: '/CN=next' })];
+    await node.write('pki/ca-previous.crt', oldCa.certificate.toString());
+    await node.write('pki/ca-next.crt', nextCa.certificate.toString());
+    assert.equal(await copiedAuthorities(places), undefined);
+    const texts = { 'pki/ca-next.crt': undefined, 'pki/ca-previous.crt': undefined };
+    await node.run([{ name: 'files of the rollover', texts }], { directory, step: 'finish' });
+    const found = await copiedAuthorities(places);
+    assert.deepEqual([found?.old.subject, found?.next.subject], ['CN=kubernetes', 'CN=next']);
   });
 });
