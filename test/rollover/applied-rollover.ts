@@ -55,6 +55,11 @@ export class AppliedRollover {
     await this.#applyOnEach('trust');
   }
 
+  /** One stage back on each node. */
+  async abort(): Promise<void> {
+    await this.#applyOnEach('abort');
+  }
+
   /** Until everything trusts both CAs. */
   async union(): Promise<void> {
     await syncNodes(this.#cluster);
@@ -93,9 +98,13 @@ export class AppliedRollover {
 }
 
 /** Also with --yes. */
-export async function requireRefused(node: KubeadmNode, ...step: readonly string[]): Promise<void> {
+export async function requireRefused(
+  node: KubeadmNode,
+  ...step: readonly string[]
+): Promise<string> {
   const { code, stdout, stderr } = await apply(node, ...step);
   assert.ok([3, 4].includes(code), `${step.join(' ')} on ${node.name}: ${code} ${stdout}${stderr}`);
+  return stdout;
 }
 
 export async function requireNothingToDo(node: KubeadmNode, step: string): Promise<void> {

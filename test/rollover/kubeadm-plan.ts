@@ -10,9 +10,9 @@ import {
   requireConnections,
   requireConsistent,
   requireNewCa,
+  runBlock,
   startTrustCluster,
   syncNodes,
-  timed,
 } from './kubeadm-rollover.ts';
 import type { Report, Scenario } from './scenario.ts';
 
@@ -51,14 +51,10 @@ async function walk({ id, blocks }: PlanStep, { cluster, report }: Walk): Promis
   if (id === 'union') await syncNodes(cluster);
   if (id === 'droppable') await reissue(cluster);
   if (id === 'union' || id === 'droppable') return waitAs(wait, { cluster, report });
-  for (const { node, commands } of blocks) {
-    const here = cluster.node(node);
-    // The nodes of this cluster have no SSH.
-    const script = commands.filter((command) => !command.startsWith('scp ')).join('\n');
-    await timed(`${id} on ${node}`, report, async () => {
-      await here.container.must('bash', '-ec', script);
-      if (id === 'create') await copyFiles(here, cluster);
-    });
+  for (const block of blocks) {
+    const here = cluster.node(block.node);
+    await runBlock(block, { cluster, report, id });
+    if (id === 'create') await copyFiles(here, cluster);
     await requireConsistent(here);
   }
 }

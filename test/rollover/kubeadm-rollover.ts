@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { PlanStep } from '../../src/trust/cluster/plan.ts';
+import type { PlanBlock, PlanStep } from '../../src/trust/cluster/plan.ts';
 import type { ApiProber } from '../support/api-prober.ts';
 import type { Ended } from '../support/doctor.ts';
 import { startKubeadmCluster } from '../support/kubeadm-cluster.ts';
@@ -60,9 +60,15 @@ export async function mustNodecertd(node: KubeadmNode, args: readonly string[]):
   return ended;
 }
 
-/** The steps for this cluster. The node with the leading kube-controller-manager comes last. */
-export async function planOf(node: KubeadmNode): Promise<readonly PlanStep[]> {
-  const { stdout } = await mustNodecertd(node, ['ca-rollover', 'plan', '-o', 'json']);
+/**
+ * The steps for this cluster. The node with the leading kube-controller-manager comes last.
+ * @param options `--abort` for the return to the old CA
+ */
+export async function planOf(
+  node: KubeadmNode,
+  ...options: readonly string[]
+): Promise<readonly PlanStep[]> {
+  const { stdout } = await mustNodecertd(node, ['ca-rollover', 'plan', '-o', 'json', ...options]);
   return (JSON.parse(stdout) as { readonly steps: readonly PlanStep[] }).steps;
 }
 
@@ -94,6 +100,25 @@ export async function timed(
   const began = performance.now();
   await work();
   report(`${what}: ${((performance.now() - began) / 1_000).toFixed(1)} s`);
+}
+
+/** The commands of a block, in the shell of its node. These nodes have no SSH. */
+export async function runBlock(
+  { node, commands }: PlanBlock,
+  {
+    cluster,
+    report,
+    id,
+  }: {
+    readonly cluster: KubeadmCluster;
+    readonly report: Report;
+    readonly id: string;
+  },
+): Promise<void> {
+  const script = commands.filter((command) => !command.startsWith('scp ')).join('\n');
+  await timed(`${id} on ${node}`, report, async () => {
+    await cluster.node(node).container.must('bash', '-ec', script);
+  });
 }
 
 /** No file of the node is wrong, in the middle of a rollover. */

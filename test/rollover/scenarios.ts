@@ -1,6 +1,7 @@
 import { droppedAuthorities } from './dropped-authorities.ts';
 import { expiredAuthority } from './expired-authority.ts';
 import { hiddenFaults } from './hidden-faults.ts';
+import { kubeadmAbort } from './kubeadm-abort.ts';
 import { kubeadmApply } from './kubeadm-apply.ts';
 import { kubeadmFrontProxy } from './kubeadm-front-proxy.ts';
 import { kubeadmPlan } from './kubeadm-plan.ts';
@@ -26,4 +27,5 @@ export const scenarios: readonly Scenario[] = [
   kubeadmApply,
   kubeadmUndo,
   kubeadmFrontProxy,
+  kubeadmAbort,
 ];

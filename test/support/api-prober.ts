@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -19,7 +20,8 @@ export interface ApiProber extends Disposable {
 }
 
 /**
- * Probes all API servers of a cluster by address and by name, until it is stopped.
+ * Probes all API servers of a cluster by address and by name, until it is stopped. The probes trust the
+ * CAs that are in `ca.crt` of the first node now.
  * @param path what an anonymous user may get
  */
 export async function startApiProber(
@@ -28,7 +30,7 @@ export async function startApiProber(
 ): Promise<ApiProber> {
   const { directory, network, controlPlanes } = cluster;
   const [first] = controlPlanes;
-  const caFile = join(directory, 'ca.crt');
+  const caFile = join(directory, `prober-${randomUUID()}.crt`);
   await writeFile(caFile, (await first?.container.read('/etc/kubernetes/pki/ca.crt')) ?? '');
   const addresses = controlPlanes.map(({ address }) => address);
   const targets = addresses.flatMap((address) => [address, `${address}/${apiName}`]);
