@@ -30,7 +30,9 @@ export async function planRolloverStep(
   const node = await readRolloverNode(request);
   if (node === undefined) return withoutFiles(step, request, options);
   const aggregation =
-    node.ca === 'front-proxy' ? await aggregationBefore({ request, options }) : undefined;
+    node.ca === 'front-proxy' && step === 'switch'
+      ? await aggregationBefore({ request, options })
+      : undefined;
   const context = { node, clock, version, ...(aggregation && { aggregation }) };
   const own = await planNodeStep(step, context);
   const common = { step, nodeName: hostName, gates: [], refusals: [], notes: [], commands: [] };
