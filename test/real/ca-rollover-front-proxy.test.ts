@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { createPublicKey, X509Certificate } from 'node:crypto';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -7,13 +8,20 @@ import type { KubeClient } from '../../src/kube/rest-client.ts';
 import { readAggregatedApis } from '../../src/kube/aggregated-apis.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import type { RolloverSide } from '../../src/trust/cluster/gate.ts';
-import { requireAggregation } from '../../src/trust/control-plane/aggregation-check.ts';
 import type { CheckContext } from '../../src/trust/control-plane/check.ts';
 import { clientAuthoritiesTask } from '../../src/trust/control-plane/client-authorities-task.ts';
 import {
   probeFrontProxy,
   requireFrontProxyTrust,
 } from '../../src/trust/control-plane/front-proxy-trust.ts';
+import type { RolloverNode } from '../../src/trust/control-plane/node-files.ts';
+import { readRolloverNode } from '../../src/trust/control-plane/node-files.ts';
+import type { NodeStepName } from '../../src/trust/control-plane/node-step.ts';
+import { planNodeStep } from '../../src/trust/control-plane/node-step.ts';
+import type { StepCluster } from '../../src/trust/control-plane/steps/step-cluster.ts';
+import { runStep } from '../../src/trust/control-plane/task-run.ts';
+import { Tree } from '../../src/sys/tree.ts';
+import { writePair } from '../pki/renewal/renewal-tree.ts';
 import { frontProxyCluster } from '../../src/trust/control-plane/steps/front-proxy.ts';
 import { clientFor } from '../kube/support/kubeconfig-client.ts';
 import { issueWithOpenssl } from '../pki/renewal/openssl-authority.ts';
@@ -48,18 +56,22 @@ const children: Child[] = [];
 before(async () => {
   if (skip !== false) return;
   directory = await mkdtemp(join(tmpdir(), 'nodecertd-front-proxy-'));
-  await write('ca.crt', old.pem);
-  await writeClient(old);
+  await writePair(fileIn('front-proxy-ca.crt'), old);
+  await writePair(fileIn('front-proxy-ca-next.crt'), next);
+  const extensions = ['extendedKeyUsage=clientAuth'];
+  const subject = '/CN=front-proxy-client';
+  const leaf = issueWithOpenssl({ subject, extensions, signer: old });
+  await writePair(fileIn('front-proxy-client.crt'), leaf);
   plane = await startRealControlPlane({
     signingSeconds: 3_600,
     apiServerFlags: [
-      `--requestheader-client-ca-file=${join(directory, 'ca.crt')}`,
+      `--requestheader-client-ca-file=${fileIn('front-proxy-ca.crt')}`,
       '--requestheader-allowed-names=front-proxy-client',
       '--requestheader-username-headers=X-Remote-User',
       '--requestheader-group-headers=X-Remote-Group',
       '--requestheader-extra-headers-prefix=X-Remote-Extra-',
-      `--proxy-client-cert-file=${join(directory, 'client.crt')}`,
-      `--proxy-client-key-file=${join(directory, 'client.key')}`,
+      `--proxy-client-cert-file=${fileIn('front-proxy-client.crt')}`,
+      `--proxy-client-key-file=${fileIn('front-proxy-client.key')}`,
     ],
   });
   client = await clientFor(await plane.adminKubeconfig());
@@ -81,17 +93,8 @@ after(async () => {
   await rm(directory, { recursive: true });
 });
 
-async function write(file: string, text: string | Buffer): Promise<void> {
-  await writeFile(join(directory, `${file}.new`), text, { mode: 0o600 });
-  await rename(join(directory, `${file}.new`), join(directory, file));
-}
-
-/** The certificate by which kube-apiserver identifies itself to extension API servers. */
-async function writeClient(signer: typeof old): Promise<void> {
-  const extensions = ['extendedKeyUsage=clientAuth'];
-  const leaf = issueWithOpenssl({ subject: '/CN=front-proxy-client', extensions, signer });
-  await write('client.key', leaf.key);
-  await write('client.crt', leaf.certificate);
+function fileIn(name: string): string {
+  return join(directory, 'pki', name);
 }
 
 /** On loopback, which an EndpointSlice may not name. */
@@ -157,13 +160,40 @@ async function isAccepted(side: RolloverSide): Promise<boolean> {
   return kind === 'accepted';
 }
 
-function withAggregation(): CheckContext {
-  return { ...context, aggregation: { access: client.access, apis: [{ name, path }] } };
+/** The node with its current files, and the kube-apiserver of this test. */
+async function currentNode(): Promise<RolloverNode> {
+  const directories = { kubernetes: directory, certificates: join(directory, 'pki') };
+  const node = await readRolloverNode({ ca: 'front-proxy', tree: new Tree('/'), directories });
+  assert.ok(node !== undefined);
+  return { ...node, components: context.node.components };
 }
 
-/** Why a step must not begin. */
-async function reasonsAgainst(step: 'switch' | 'finish'): Promise<string[]> {
-  const { node, clock, version } = context;
+/** Does the step on this node, with all checks. */
+async function runStepHere(step: NodeStepName): Promise<void> {
+  const { clock, version } = context;
+  const node = await currentNode();
+  const aggregation = { access: client.access, apis: [{ name, path }] };
+  const { tasks, lastTasks } = await planNodeStep(step, { node, clock, version, aggregation });
+  const cluster = await clusterOf(step);
+  const { failed } = await runStep([...tasks, ...cluster.tasks, ...lastTasks], {
+    tree: node.tree,
+    directory: join(directory, 'runs'),
+    clock,
+    copyAttributes: async () => undefined,
+    signal,
+    restarts: new Map(),
+    version,
+    step,
+    ca: node.ca,
+    plan: {},
+  });
+  assert.equal(failed, undefined);
+}
+
+/** What the step needs from the cluster. */
+async function clusterOf(step: NodeStepName): Promise<StepCluster> {
+  const node = await currentNode();
+  const { clock, version } = context;
   const { tree, directories, ca } = node;
   const machine = { hostName: 'cp1', addresses: new Set(['127.0.0.1']) };
   const request = { ca, tree, directories, client, clock, version, signal, ...machine };
@@ -174,16 +204,43 @@ async function reasonsAgainst(step: 'switch' | 'finish'): Promise<string[]> {
     auditLogs: [],
     onWait: () => undefined,
   };
-  const cluster = await frontProxyCluster({ step, node, request, options });
-  return (await cluster.judge()).reasons.map(({ message }) => message);
+  return frontProxyCluster({ step, node, request, options });
+}
+
+/** Why a step must not begin. */
+async function reasonsAgainst(step: NodeStepName): Promise<string[]> {
+  const { reasons } = await (await clusterOf(step)).judge();
+  return reasons.map(({ message }) => message);
+}
+
+/** Gets the API through kube-apiserver all the time. @returns the answers, once it is called */
+function startRequests(): () => Promise<readonly number[]> {
+  const end = new AbortController();
+  const statuses: number[] = [];
+  const requests = async (): Promise<void> => {
+    while (!end.signal.aborted) {
+      const { status } = await client.text({ path, signal });
+      statuses.push(status);
+      await systemClock.sleep(50, signal);
+    }
+  };
+  const ended = requests();
+  return async () => {
+    end.abort();
+    await ended;
+    return statuses;
+  };
 }
 
 describe('a rollover of the CA front-proxy', { skip }, () => {
+  let stopRequests: ReturnType<typeof startRequests>;
+
   it('begins with servers that accept front proxies by the old CA alone', async () => {
     await until(async () => {
       const [api] = await readAggregatedApis(client, signal);
       return api?.unavailable === undefined;
     });
+    stopRequests = startRequests();
     await requireFrontProxyTrust(context, ['old'], signal);
     assert.equal(await isAccepted('old'), true);
     assert.equal(await isAccepted('next'), false);
@@ -195,33 +252,33 @@ describe('a rollover of the CA front-proxy', { skip }, () => {
   });
 
   it('trusts both CAs, first in kube-apiserver and then in the extension API server', async () => {
-    await write('ca.crt', old.pem + next.pem);
-    await requireFrontProxyTrust(context, ['old', 'next'], signal);
+    await runStepHere('trust');
     await until(() => isAccepted('next'));
     assert.equal(await isAccepted('old'), true);
     assert.deepEqual(await reasonsAgainst('switch'), []);
   });
 
   it('answers through kube-apiserver with a certificate from the new CA', async () => {
-    await writeClient(next);
-    await requireAggregation(withAggregation(), signal);
+    await runStepHere('switch');
+    const issued = await readFile(fileIn('front-proxy-client.crt'));
+    assert.ok(new X509Certificate(issued).verify(createPublicKey(next.pem)));
+    assert.deepEqual(await reasonsAgainst('finish'), []);
   });
 
   it('drops the old CA from the ConfigMap, and from the extension API server', async () => {
-    await write('ca.crt', next.pem);
-    await requireFrontProxyTrust(context, ['next'], signal);
-    assert.equal(await isAccepted('old'), true);
-    const make = async (): ReturnType<typeof clientAuthoritiesTask> =>
-      clientAuthoritiesTask(
-        { client, clock: systemClock, signal },
-        { old: old.authority, clients: 'front-proxy' },
-      );
-    const task = await make();
-    assert.equal(task.isDone, false);
-    await task.run(signal);
-    assert.equal((await make()).isDone, true);
+    await runStepHere('finish');
+    const removed = { old: old.authority, clients: 'front-proxy' } as const;
+    const objects = { client, clock: systemClock, signal };
+    assert.equal((await clientAuthoritiesTask(objects, removed)).isDone, true);
     await until(async () => !(await isAccepted('old')));
-    await requireAggregation(withAggregation(), signal);
-    assert.deepEqual(await reasonsAgainst('finish'), []);
+    const answers = await stopRequests();
+    assert.ok(answers.length > 10);
+    assert.deepEqual(new Set(answers), new Set([200]));
+    assert.deepEqual((await readdir(join(directory, 'pki'))).toSorted(), [
+      'front-proxy-ca.crt',
+      'front-proxy-ca.key',
+      'front-proxy-client.crt',
+      'front-proxy-client.key',
+    ]);
   });
 });
