@@ -4,7 +4,7 @@ import type { GateReason } from '../trust/cluster/gate.ts';
 import type { AppliedStep } from '../trust/control-plane/apply.ts';
 import type { StepPlan } from '../trust/control-plane/step-plan.ts';
 import { isComplete } from '../trust/control-plane/step-plan.ts';
-import type { StepTask } from '../trust/control-plane/task.ts';
+import type { CaName, StepTask } from '../trust/control-plane/task.ts';
 import type { UndoPreview } from '../trust/control-plane/undo.ts';
 import type { Run } from '../store/run-manifest.ts';
 import { reasonExitCode } from './ca-rollover-report.ts';
@@ -40,10 +40,10 @@ export function stepExitCode(report: StepReport): ExitCode {
 }
 
 /** The stable form for `-o json` and `-o yaml`. */
-export function stepDocument(report: StepReport): Record<string, unknown> {
+export function stepDocument(report: StepReport, ca: CaName): Record<string, unknown> {
   const { restored, interrupted, result } = report;
   return {
-    ...planDocument(report.plan),
+    ...planDocument(report.plan, ca),
     state: stateOf(report),
     ...(restored && { restored: restored.files }),
     ...(interrupted && { interrupted: interrupted.folder }),
@@ -56,13 +56,13 @@ export function stepDocument(report: StepReport): Record<string, unknown> {
 }
 
 /** What is stored beside the copies of the files. */
-export function planDocument(plan: StepPlan): Record<string, unknown> {
+export function planDocument(plan: StepPlan, ca: CaName): Record<string, unknown> {
   const { step, nodeName, tasks, restarts, gates, refusals, notes, commands } = plan;
   return {
     apiVersion: 'nodecertd.io/v1alpha1',
     kind: 'CaRolloverStep',
     step,
-    ca: 'kubernetes',
+    ca,
     node: nodeName,
     tasks: tasks.map(taskDocument),
     restarts,

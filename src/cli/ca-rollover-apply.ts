@@ -76,7 +76,7 @@ async function run(step: Step, options: ApplyOptions, context: CliContext): Prom
     undo && completed !== 'nothing' && isUndoOf({ ca: options.ca, step }, completed);
   const planStep = (): Promise<StepPlan> => planOf(step, request, { options, context });
   const show = async (report: StepReport): Promise<number> => {
-    stdout.write(await print(output, stepDocument(report), () => stepTable(report)));
+    stdout.write(await print(output, stepDocument(report, options.ca), () => stepTable(report)));
     return stepExitCode(report);
   };
   const planned = await preview(planStep, {
@@ -99,6 +99,7 @@ async function run(step: Step, options: ApplyOptions, context: CliContext): Prom
       ...around,
       deletesCopies,
       isRestored,
+      describe: (plan) => planDocument(plan, options.ca),
     }),
   );
   return await show({ ...planned, plan: result.plan, result });
@@ -228,7 +229,7 @@ async function isSettledBy(
 /** Ctrl-C ends the step after the current task, and a second one ends the process at once. */
 async function applying<T>(
   { stderr, clock }: CliContext,
-  work: (around: Pick<ApplyRequest, 'stop' | 'onWait' | 'onTask' | 'describe'>) => Promise<T>,
+  work: (around: Pick<ApplyRequest, 'stop' | 'onWait' | 'onTask'>) => Promise<T>,
 ): Promise<T> {
   using stop = stopSignal();
   using progress = new Progress(stderr, clock).show();
@@ -242,6 +243,5 @@ async function applying<T>(
       current = name;
       progress.note(current, 'started');
     },
-    describe: planDocument,
   });
 }

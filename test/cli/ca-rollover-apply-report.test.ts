@@ -85,9 +85,18 @@ const cases: readonly (readonly [state: string, code: number, report: StepReport
 describe('stepDocument() and stepExitCode()', () => {
   for (const [state, code, report] of cases) {
     it(`say ${state} with exit code ${code}`, () => {
-      assert.deepEqual([stepDocument(report)['state'], stepExitCode(report)], [state, code]);
+      assert.deepEqual(
+        [stepDocument(report, 'kubernetes')['state'], stepExitCode(report)],
+        [state, code],
+      );
     });
   }
+});
+
+describe('stepDocument()', () => {
+  it('names the CA', () => {
+    assert.equal(stepDocument({ plan }, 'front-proxy')['ca'], 'front-proxy');
+  });
 });
 
 describe('stepTable()', () => {
