@@ -1,4 +1,5 @@
 import { inspect } from 'node:util';
+import { removeDeadClusters } from '../support/cluster-directory.ts';
 import { isInOwnNetwork, runInOwnNetwork } from './network.ts';
 import type { Scenario } from './scenario.ts';
 import { scenarios } from './scenarios.ts';
@@ -19,6 +20,7 @@ if (isInOwnNetwork) {
   // A failed scenario may leave a wait behind.
   process.exit();
 } else {
+  removeDeadClusters();
   process.exitCode = await runInOwnNetwork(import.meta.filename, names);
 }
 
