@@ -31,6 +31,25 @@ export function componentEndpoints(component: Component): ComponentEndpoint[] {
   return serving === undefined ? [] : secureEndpoints(component, serving);
 }
 
+/** A port that shows to everyone whether a component is healthy. */
+export interface HealthPort {
+  readonly host: string;
+  readonly port: number;
+  /** The path for a port without TLS; by default /healthz over TLS. */
+  readonly plainPath?: string;
+}
+
+/** Undefined if the component turns the port off, or answers there only with a client certificate. */
+export function healthPort(component: Component): HealthPort | undefined {
+  if (component.name !== 'etcd') return componentEndpoints(component)[0];
+  const text = (flagValue(component.flags, 'listen-metrics-urls') ?? '').split(',')[0]?.trim();
+  const url = text === undefined ? null : URL.parse(text);
+  const host = url?.protocol === 'http:' ? hostToDial(hostOf(url)) : undefined;
+  const port = portIn(url?.port || undefined, 80);
+  if (!component.sharesNetwork || host === undefined || port === undefined) return undefined;
+  return { host, port, plainPath: '/health' };
+}
+
 /** The options of SecureServingOptions, which all components of Kubernetes have. */
 function secureEndpoints(component: Component, serving: Serving): ComponentEndpoint[] {
   const { name, flags } = component;

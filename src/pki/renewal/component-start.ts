@@ -1,12 +1,14 @@
 import { get } from 'node:https';
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
+import { get as getPlain } from 'node:http';
 import { AgentError, describeError } from '../../core/errors.ts';
 import type { Instant } from '../../core/instant.ts';
 import { formatDuration, minute, second } from '../../core/instant.ts';
 import type { Clock } from '../../sys/clock.ts';
 import type { Process } from '../../sys/process.ts';
 import { findProcesses } from '../../sys/process.ts';
+import type { HealthPort } from '../components/component-endpoints.ts';
 import type { ComponentName } from '../components/component.ts';
 import { processCommand } from '../components/component.ts';
 import type { ComponentRestart } from './restart.ts';
@@ -118,22 +120,18 @@ export function podLogCommand(component: ComponentName): string {
  * answer contains no secret.
  */
 export async function healthOf(
-  { host, port }: NonNullable<ComponentRestart['health']>,
+  { host, port, plainPath }: HealthPort,
   signal: AbortSignal,
 ): Promise<string> {
   try {
     const stop = AbortSignal.any([signal, AbortSignal.timeout(3 * second)]);
-    const request = get({
-      host,
-      port,
-      path: '/healthz',
-      rejectUnauthorized: false,
-      agent: false,
-      signal: stop,
-    });
+    const path = plainPath ?? '/healthz';
+    const common = { host, port, path, agent: false, signal: stop } as const;
+    const request =
+      plainPath === undefined ? get({ ...common, rejectUnauthorized: false }) : getPlain(common);
     const [response] = (await once(request, 'response')) as [IncomingMessage];
     response.resume();
-    return response.statusCode === 200 ? 'ok' : `/healthz answers ${response.statusCode}`;
+    return response.statusCode === 200 ? 'ok' : `${path} answers ${response.statusCode}`;
   } catch (error) {
     signal.throwIfAborted();
     return describeError(error);

@@ -9,7 +9,8 @@ import { digestOf, readContent, replaceContents } from '../../store/file-content
 import type { NewChange } from '../../store/run-folder.ts';
 import { findProcesses } from '../../sys/process.ts';
 import type { Component, ComponentName } from '../components/component.ts';
-import { componentEndpoints } from '../components/component-endpoints.ts';
+import type { HealthPort } from '../components/component-endpoints.ts';
+import { healthPort } from '../components/component-endpoints.ts';
 import { flagValue } from '../components/component-flags.ts';
 import { parseDocuments } from '../components/yaml-documents.ts';
 import type { StartEnvironment } from './component-start.ts';
@@ -21,8 +22,8 @@ export interface ComponentRestart {
   readonly by:
     | { readonly kind: 'manifest'; readonly path: string }
     | { readonly kind: 'unit'; readonly unit: string };
-  /** Answers /healthz; absent if the component turns its port off. */
-  readonly health?: { readonly host: string; readonly port: number };
+  /** Absent if the component turns its port off. */
+  readonly health?: HealthPort;
   /** Which process of the cluster is the leader; absent without leader election. */
   readonly lease?: LeaseName;
 }
@@ -30,7 +31,7 @@ export interface ComponentRestart {
 /** Undefined for a process that no manifest and no service starts: nodecertd cannot restart it. */
 export function restartOf(component: Component): ComponentRestart | undefined {
   const { name, source } = component;
-  const [health] = componentEndpoints(component);
+  const health = healthPort(component);
   const lease = leaseOf(component);
   const common = { component: name, ...(health && { health }), ...(lease && { lease }) };
   switch (source.kind) {

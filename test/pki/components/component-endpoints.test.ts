@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import type { LocalKubelet } from '../../../src/kubelet/local-kubelet.ts';
 import {
   componentEndpoints,
+  healthPort,
   kubeletEndpoint,
 } from '../../../src/pki/components/component-endpoints.ts';
 import { parseComponentFlags } from '../../../src/pki/components/component-flags.ts';
@@ -135,6 +136,27 @@ describe('kubeletEndpoint()', () => {
       const found = kubeletEndpoint({ ...kubelet, ...change });
       const shown = found && [found.host, found.port, found.certificateFile].join(' ');
       assert.equal(shown, expected);
+    });
+  }
+});
+
+function healthPortOf(name: Component['name'], ...words: readonly string[]): string {
+  const flags = parseComponentFlags(words);
+  const source = { kind: 'process', pid: 1 } as const;
+  const found = healthPort({ name, source, flags, sharesNetwork: true, hostPath: String });
+  return found === undefined ? '-' : `${found.host}:${found.port}${found.plainPath ?? ''}`;
+}
+
+describe('healthPort()', () => {
+  const client = '--listen-client-urls=https://127.0.0.1:2379';
+  for (const [name, words, expected] of [
+    ['kube-scheduler', [], '127.0.0.1:10259'],
+    ['etcd', [client, '--listen-metrics-urls=http://127.0.0.1:2381'], '127.0.0.1:2381/health'],
+    ['etcd', [client, '--listen-metrics-urls=https://127.0.0.1:2381'], '-'],
+    ['etcd', [client], '-'],
+  ] as const) {
+    it(`of ${name} ${words.join(' ')} is ${expected}`, () => {
+      assert.equal(healthPortOf(name, ...words), expected);
     });
   }
 });
