@@ -175,6 +175,19 @@ export class HeldLease implements AsyncDisposable {
     throw new AgentError('LEASE_LOST', `this node has lost the Lease ${lease}: ${reason}`);
   }
 
+  /**
+   * Renews the Lease now if the last renewals failed, for example because this node has restarted etcd
+   * or kube-apiserver. Succeeds only if no other holder has taken the Lease in the meantime.
+   * @throws AgentError LEASE_LOST
+   */
+  async ensureHeld(): Promise<void> {
+    const age = this.#environment.clock.elapsed() - this.#renewedAt;
+    if (this.#lost === undefined && age >= renewDeadline) {
+      await this.#write(this.#stored, this.#stop.signal);
+    }
+    this.requireHeld();
+  }
+
   /** If the release fails, the Lease expires by itself. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();

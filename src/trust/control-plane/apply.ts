@@ -102,9 +102,9 @@ export async function applyPlan(
     plan: describe(plan),
     onTask,
     onWait,
-    requireLock: () => {
+    requireLock: async () => {
       if (stop.aborted) throw interrupted();
-      lease.requireHeld();
+      await lease.ensureHeld();
     },
   });
   if (result.failed !== undefined) return { plan, ...result };

@@ -27,7 +27,7 @@ export interface StepEnvironment extends RunRecovery, RestartEnvironment, Restar
    * Called before each task, for a lock that can be lost and for Ctrl-C. An error stops the run, and
    * the tasks before it stay done.
    */
-  readonly requireLock?: () => void;
+  readonly requireLock?: () => void | Promise<void>;
   readonly onTask?: (task: StepTask) => void;
 }
 
@@ -65,7 +65,7 @@ export async function runStep(
   let failed: StepResult['failed'];
   for (const task of tasks) {
     try {
-      environment.requireLock?.();
+      await environment.requireLock?.();
       environment.onTask?.(task);
       const ended = await runTask(run, task, environment);
       run = ended.run;

@@ -240,6 +240,37 @@ describe('HeldLease', () => {
     await held[Symbol.asyncDispose]();
   });
 
+  it('ensureHeld() renews it after failed renewals, while no other holder has it', async () => {
+    await using scene = await Scene.start();
+    const held = await take(scene);
+    let isDown = true;
+    scene.api.onWrite = (response) => {
+      if (isDown) sendStatus(response, 503, { reason: 'ServiceUnavailable' });
+      return isDown;
+    };
+    await pass(scene.clock, 50 * second);
+    await assert.rejects(held.ensureHeld(), { code: 'LEASE_LOST' });
+    isDown = false;
+    await held.ensureHeld();
+    held.requireHeld();
+    await held[Symbol.asyncDispose]();
+  });
+
+  it('ensureHeld() does not take it back from another holder', async () => {
+    await using scene = await Scene.start();
+    const held = await take(scene);
+    scene.api.onWrite = (response) => {
+      sendStatus(response, 503, { reason: 'ServiceUnavailable' });
+      return true;
+    };
+    await pass(scene.clock, 50 * second);
+    scene.api.onWrite = () => false;
+    scene.put({ holderIdentity: 'cp2_b' });
+    await assert.rejects(held.ensureHeld(), { code: 'LEASE_LOST', message: /cp2 holds it$/ });
+    await held[Symbol.asyncDispose]();
+    assert.equal(scene.spec['holderIdentity'], 'cp2_b');
+  });
+
   it('is lost to another holder, and is not released then', async () => {
     await using scene = await Scene.start();
     const held = await take(scene);
