@@ -6,7 +6,7 @@ import { AgentError } from '../core/errors.ts';
 import { day } from '../core/instant.ts';
 import { parseLifetime } from '../pki/renewal/lifetime.ts';
 import type { CaName, Step } from '../trust/control-plane/task.ts';
-import { steps } from '../trust/control-plane/task.ts';
+import { caNames, steps } from '../trust/control-plane/task.ts';
 import type { GateFlags } from './ca-rollover-options.ts';
 import { addGateOptions } from './ca-rollover-options.ts';
 import type { DirectoryOptions } from './certs-options.ts';
@@ -23,6 +23,7 @@ export interface ApplyOptions extends DirectoryOptions, GateFlags {
   readonly lifetime?: number;
   readonly import?: string;
   readonly oldKey?: 'keep' | 'destroy';
+  readonly acceptEtcdInterruption?: true;
   readonly undo?: true;
   readonly dryRun?: true;
   readonly yes?: true;
@@ -38,9 +39,7 @@ export function addApplyOptions(command: Command): Command {
       ).choices(steps),
     )
     .addOption(
-      new Option('--ca <ca>', 'the CA that is replaced')
-        .choices(['kubernetes', 'front-proxy'])
-        .makeOptionMandatory(),
+      new Option('--ca <ca>', 'the CA that is replaced').choices(caNames).makeOptionMandatory(),
     )
     .option('--kubeconfig <file>', 'kubeconfig of an administrator (default: admin.conf)')
     .addOption(
@@ -66,6 +65,10 @@ export function addApplyOptions(command: Command): Command {
         '--old-key <choice>',
         'with finish: keep the key of the old CA in the copies for --undo, or destroy it with all copies',
       ).choices(['keep', 'destroy']),
+    )
+    .option(
+      '--accept-etcd-interruption',
+      'with --ca etcd and fewer than three members: restart etcd although this stops all writes for a time',
     )
     .option('--undo', 'restore the files from before the step, from their copies')
     .option('--dry-run', 'show the plan, and change nothing')
@@ -104,8 +107,12 @@ export function requireUsage(step: Step, options: ApplyOptions): void {
 const creating = '--subject, --key, --lifetime and --import';
 
 function faultOf(step: Step, options: ApplyOptions): string | undefined {
-  const { dryRun, yes, undo, subject, key, lifetime, import: from } = options;
+  const { ca, acceptEtcdInterruption, dryRun, yes, undo, subject, key, lifetime } = options;
+  const { import: from } = options;
   if (dryRun === true && yes === true) return '--yes and --dry-run exclude each other';
+  if (acceptEtcdInterruption === true && ca !== 'etcd') {
+    return '--accept-etcd-interruption is only for --ca etcd';
+  }
   const isChosen = (subject ?? key ?? lifetime) !== undefined;
   const createsOne = isChosen || from !== undefined;
   if (step !== 'create' && createsOne) return `${creating} are only for the step create`;

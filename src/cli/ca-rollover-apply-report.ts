@@ -1,5 +1,5 @@
 import { formatDuration } from '../core/instant.ts';
-import { gateNames } from '../trust/cluster/gate.ts';
+import { stepGateNames } from '../trust/cluster/gate.ts';
 import type { GateReason } from '../trust/cluster/gate.ts';
 import type { AppliedStep } from '../trust/control-plane/apply.ts';
 import type { StepPlan } from '../trust/control-plane/step-plan.ts';
@@ -66,7 +66,7 @@ export function planDocument(plan: StepPlan, ca: CaName): Record<string, unknown
     node: nodeName,
     tasks: tasks.map(taskDocument),
     restarts,
-    gates: gates.map(({ id, state }) => ({ id, name: gateNames[id], state })),
+    gates: gates.map(({ id, state }) => ({ id, name: stepGateNames[id], state })),
     refusals,
     notes,
     commands,
@@ -88,11 +88,11 @@ function taskDocument(task: StepTask): Record<string, unknown> {
   }
 }
 
-export function stepTable(report: StepReport): string {
+export function stepTable(report: StepReport, ca: CaName): string {
   const { plan, interrupted, restored, result } = report;
   const isAhead = result === undefined;
   const lines = [
-    `Step ${plan.step} of the rollover of the CA "kubernetes" on ${plan.nodeName}`,
+    `Step ${plan.step} of the rollover of the CA "${ca}" on ${plan.nodeName}`,
     ...section('REFUSED', plan.refusals.flatMap(refusalLines)),
     ...section('INTERRUPTED RUN', isAhead && interrupted ? [`  ${interrupted.folder}`] : []),
     ...section('FILES TO RESTORE', isAhead ? restoredLines(restored) : []),
@@ -159,7 +159,7 @@ function restartLines({ plan: { restarts }, restored }: StepReport): string[] {
 
 function gateLines({ gates }: StepPlan): string[] {
   if (gates.length === 0) return ['  This step needs no gate'];
-  return gates.map(({ id, state }) => `  ${id} ${gateNames[id]}: ${state}`);
+  return gates.map(({ id, state }) => `  ${id} ${stepGateNames[id]}: ${state}`);
 }
 
 function doneLines({ result }: StepReport): string[] {

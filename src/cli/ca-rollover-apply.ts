@@ -76,7 +76,9 @@ async function run(step: Step, options: ApplyOptions, context: CliContext): Prom
     undo && completed !== 'nothing' && isUndoOf({ ca: options.ca, step }, completed);
   const planStep = (): Promise<StepPlan> => planOf(step, request, { options, context });
   const show = async (report: StepReport): Promise<number> => {
-    stdout.write(await print(output, stepDocument(report, options.ca), () => stepTable(report)));
+    stdout.write(
+      await print(output, stepDocument(report, options.ca), () => stepTable(report, options.ca)),
+    );
     return stepExitCode(report);
   };
   const planned = await preview(planStep, {
@@ -87,7 +89,7 @@ async function run(step: Step, options: ApplyOptions, context: CliContext): Prom
   });
   const isSettled = await isSettledBy(planned, { step, options, request });
   if (dryRun || isSettled) return await show(planned);
-  if (output === 'table' && !yes) stdout.write(stepTable(planned));
+  if (output === 'table' && !yes) stdout.write(stepTable(planned, options.ca));
   const question = undo ? 'Undo this step?' : 'Make these changes?';
   if (!(await isConfirmed(question, { yes, context }))) return codes.error;
   // After `abort`, the files are no longer those of which an earlier step has copies.
@@ -120,6 +122,7 @@ async function planOf(
     confirmed: confirmedBy(options),
     dial: options.dial,
     auditLogs: options.auditLog,
+    acceptsEtcdInterruption: options.acceptEtcdInterruption === true,
     onWait: (what) => context.stderr.write(`${oneLine(`waiting: ${what}`)}\n`),
   };
   if (step === 'abort') return planAbortStep(request, gates);

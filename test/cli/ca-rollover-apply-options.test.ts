@@ -57,11 +57,13 @@ const faults: readonly (readonly [Step, Partial<ApplyOptions>, RegExp])[] = [
   ['abort', { undo: true }, /^abort cannot be undone; continue with trust or switch$/],
   ['abort', { ca: 'etcd' }, /^abort is only for --ca kubernetes$/],
   ['trust', { oldKey: 'destroy' }, /^--old-key is only for the step finish without --undo$/],
+  ['trust', { acceptEtcdInterruption: true }, /^--accept-etcd-interruption is only for --ca etcd$/],
 ];
 
 const allowed: readonly (readonly [Step, Partial<ApplyOptions>])[] = [
   ['create', { subject: 'new', yes: true }],
   ['trust', { undo: true }],
+  ['trust', { ca: 'etcd', acceptEtcdInterruption: true }],
   ['finish', { dryRun: true }],
   ['finish', { oldKey: 'destroy' }],
   ['finish', { undo: true }],

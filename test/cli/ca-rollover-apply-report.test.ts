@@ -100,9 +100,13 @@ describe('stepDocument()', () => {
 });
 
 describe('stepTable()', () => {
+  it('names the CA that is replaced', () => {
+    assert.match(stepTable({ plan }, 'etcd'), /^Step \w+ of the rollover of the CA "etcd" on /);
+  });
+
   it('has every file, restart, gate and command of a plan', () => {
     assert.equal(
-      stepTable({ plan }),
+      stepTable({ plan }, 'kubernetes'),
       `Step create of the rollover of the CA "kubernetes" on cp1
 
 CHANGES
@@ -135,7 +139,7 @@ Nothing has changed yet
       { name: 'scheduler.conf', isChanged: true, restarted },
     ];
     const folder = '/etc/kubernetes/.nodecertd-rollover/20261129T190000Z-1';
-    const text = stepTable({ plan, result: { plan, done, folder } });
+    const text = stepTable({ plan, result: { plan, done, folder } }, 'kubernetes');
     assert.match(
       text,
       /\nDONE\n {2}new CA\n {2}scheduler\.conf: kube-scheduler was healthy after 14s\n/,
@@ -145,7 +149,7 @@ Nothing has changed yet
   });
 
   it('has the reason and the remedy of a refusal, and no command', () => {
-    const text = stepTable({ plan: refused });
+    const text = stepTable({ plan: refused }, 'kubernetes');
     assert.match(text, /\nREFUSED\n {2}nodes are behind\n {4}worker-1\n {4}→ Wait\n/);
     assert.doesNotMatch(text, /scp/);
     assert.match(text, /\nRefused: nothing was changed\n$/);
@@ -153,7 +157,7 @@ Nothing has changed yet
 
   it('has the failure of a task with its remedy', () => {
     const failed = { name: 'new CA', failure } as const;
-    const text = stepTable({ plan, result: { plan, done: [], failed } });
+    const text = stepTable({ plan, result: { plan, done: [], failed } }, 'kubernetes');
     assert.match(
       text,
       /\nFAILED\n {2}new CA: the disk is full \(STORE_FULL\)\n {4}→ Free some space\n/,

@@ -209,7 +209,7 @@ async function clusterOf(step: NodeStepName): Promise<StepCluster> {
 
 /** Why a step must not begin. */
 async function reasonsAgainst(step: NodeStepName): Promise<string[]> {
-  const { reasons } = await (await clusterOf(step)).judge();
+  const { reasons } = await (await clusterOf(step)).judge([]);
   return reasons.map(({ message }) => message);
 }
 

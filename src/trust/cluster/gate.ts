@@ -16,6 +16,23 @@ export const gateNames = {
 
 export type GateId = keyof typeof gateNames;
 
+/** What `ca-rollover apply --ca etcd` needs; `ca-rollover status` does not show it. */
+export const etcdGateNames = {
+  E1: 'members',
+  E2: 'trusted',
+  E3: 'issued',
+  E4: 'clients',
+} as const;
+
+export type EtcdGateId = keyof typeof etcdGateNames;
+
+/** The gates of a step of any CA. */
+export type StepGateId = GateId | EtcdGateId;
+export const stepGateNames: Readonly<Record<StepGateId, string>> = {
+  ...gateNames,
+  ...etcdGateNames,
+};
+
 /**
  * The gates that have to be open before a step. After `switch`, the second `abort` needs those of the old
  * CA, as if it were the new one.
@@ -39,8 +56,8 @@ export function areOpen(gates: readonly Gate[], ids: readonly GateId[]): boolean
  */
 export type GateState = 'open' | 'waiting' | 'harmful' | 'unknown';
 
-export interface Gate {
-  readonly id: GateId;
+export interface Gate<Id = GateId> {
+  readonly id: Id;
   readonly state: GateState;
   /** Why it is not open; the harmful ones first. */
   readonly reasons: readonly GateReason[];

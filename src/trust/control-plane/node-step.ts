@@ -14,6 +14,8 @@ import {
   switchFrontProxyTasks,
   trustFrontProxyTasks,
 } from './steps/front-proxy-tasks.ts';
+import { etcdObstacles } from './etcd/support.ts';
+import { etcdFinishTasks, etcdSwitchTasks, etcdTrustTasks } from './steps/etcd-tasks.ts';
 import { switchTasks } from './steps/switch.ts';
 import { trustTasks } from './steps/trust.ts';
 import type { CaName, FileTask, Stage, Step } from './task.ts';
@@ -79,6 +81,7 @@ const tasksOf: Partial<Record<CaName, TasksOf<NodeStepName> & Partial<TasksOf<'a
     switch: switchFrontProxyTasks,
     finish: finishFrontProxyTasks,
   },
+  etcd: { trust: etcdTrustTasks, switch: etcdSwitchTasks, finish: etcdFinishTasks },
 };
 
 function tasksFor(step: AnyNodeStepName, context: CheckContext): Promise<FileTask[]> {
@@ -102,10 +105,16 @@ async function obstaclesTo(
   latest: Stage,
   context: CheckContext,
 ): Promise<GateReason[]> {
+  const foreign = context.node.ca === 'etcd' ? await etcdObstacles(context.node) : [];
+  if (foreign.length > 0) return foreign;
   switch (step) {
     case 'trust':
-      return order[latest] > order.trust ? [tooLate(latest, context)] : [];
+      return order[latest] > order.trust ? [tooLate(step, latest, context)] : [];
     case 'switch': {
+      // etcd reads CA files only when it starts, so `switch` cannot return from `finish`.
+      if (context.node.ca === 'etcd' && latest === 'finish') {
+        return [tooLate(step, latest, context)];
+      }
       const bridge = missingBridge(context);
       return [...(await unlessComplete('trust', latest, context)), ...bridge];
     }
@@ -118,10 +127,10 @@ async function obstaclesTo(
   }
 }
 
-function tooLate(latest: Stage, { node: { ca } }: CheckContext): GateReason {
+function tooLate(step: AnyNodeStepName, latest: Stage, { node: { ca } }: CheckContext): GateReason {
   return {
     state: 'waiting',
-    message: `the step ${latest} has begun on this node, and trust would undo a part of it`,
+    message: `the step ${latest} has begun on this node, and ${step} would undo a part of it`,
     remedy: `Continue with: ${applyCommand(latest, ca)}`,
   };
 }

@@ -2,8 +2,8 @@ import { hour, minute, second } from '../../core/instant.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
 import { shortFingerprint } from '../../core/trust.ts';
 import { readCertificateFile } from '../../pki/inventory/certificate-file.ts';
-import type { Gate, GateReason } from '../cluster/gate.ts';
-import { gateNames, gatesBefore } from '../cluster/gate.ts';
+import type { Gate, GateReason, StepGateId } from '../cluster/gate.ts';
+import { etcdGateNames, gatesBefore, stepGateNames } from '../cluster/gate.ts';
 import type { ControlPlaneNode } from './control-plane-nodes.ts';
 import type { HealthQuestion } from './health.ts';
 import { healthProblems } from './health.ts';
@@ -22,18 +22,26 @@ export interface StepQuestion extends HealthQuestion {
   /** The control-plane Nodes without the Node of this machine. */
   readonly others: readonly ControlPlaneNode[];
   /** Every gate; none before the step `switch`. */
-  readonly gates: readonly Gate[];
+  readonly gates: readonly Gate<StepGateId>[];
   /** Called with what the step waits for. */
   readonly onWait: (what: string) => void;
 }
 
-/** A component that another step has restarted is Ready after the first answer to its startup probe. */
-const patience = minute;
+/**
+ * A component that another step has restarted is Ready after the first answer to its startup probe.
+ * kube-controller-manager and kube-scheduler exit while etcd or their API server restarts, and the
+ * kubelet then delays their next start by up to five minutes.
+ */
+const patience: Readonly<Record<CaName, number>> = {
+  kubernetes: minute,
+  etcd: 6 * minute,
+  'front-proxy': minute,
+};
 const interval = 5 * second;
 
 /**
- * Why the step must not begin on this node now; empty if it may. Waits a minute for components that
- * are not healthy.
+ * Why the step must not begin on this node now; empty if it may. Waits for components that are not
+ * healthy.
  * @throws AgentError as KubeClient.request
  */
 export async function obstaclesTo(question: StepQuestion): Promise<GateReason[]> {
@@ -49,7 +57,7 @@ export async function obstaclesTo(question: StepQuestion): Promise<GateReason[]>
   for (;;) {
     const passing = await healthProblems(question);
     const [first] = passing;
-    const isOver = clock.elapsed() - start >= patience;
+    const isOver = clock.elapsed() - start >= patience[question.ca];
     if (first === undefined || lasting.length > 0 || isOver) return [...lasting, ...passing];
     onWait(first.message);
     await clock.sleep(interval, signal);
@@ -58,13 +66,16 @@ export async function obstaclesTo(question: StepQuestion): Promise<GateReason[]>
 
 /** The reasons of each gate that the step needs and that is not open. */
 function closedGates({ step, gates }: StepQuestion): GateReason[] {
-  const needed: readonly string[] = step === 'create' || step === 'trust' ? [] : gatesBefore[step];
+  const needed: readonly string[] = [
+    ...(step === 'create' || step === 'trust' ? [] : gatesBefore[step]),
+    ...Object.keys(etcdGateNames),
+  ];
   return gates
     .filter(({ id }) => needed.includes(id))
     .flatMap(({ id, reasons }) =>
       reasons.map((reason) => ({
         ...reason,
-        message: `${id} ${gateNames[id]}: ${reason.message}`,
+        message: `${id} ${stepGateNames[id]}: ${reason.message}`,
       })),
     );
 }

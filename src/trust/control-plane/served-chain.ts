@@ -3,6 +3,7 @@ import { formatHostPort } from '../../core/host-port.ts';
 import { second } from '../../core/instant.ts';
 import { servedChain } from '../../kube/server-certificate.ts';
 import { componentEndpoints } from '../../pki/components/component-endpoints.ts';
+import type { ComponentName } from '../../pki/components/component.ts';
 import { podLogCommand } from '../../pki/renewal/component-start.ts';
 import { isSameList } from '../../pki/renewal/certificate-chain.ts';
 import { servedCertificate } from '../../sys/served-certificate.ts';
@@ -31,14 +32,31 @@ export async function requireServed(
 ): Promise<void> {
   const server = apiServerOf(context.node);
   if (server === undefined) return;
+  await requireServedAt(context, { component: 'kube-apiserver', server, path }, signal);
+}
+
+/** The same for a port of any component. @throws AgentError SERVED_STALE */
+export async function requireServedAt(
+  context: CheckContext,
+  {
+    component,
+    server,
+    path,
+  }: {
+    readonly component: ComponentName;
+    readonly server: DialedServer;
+    readonly path: string;
+  },
+  signal: AbortSignal,
+): Promise<void> {
   const certificates = (await certificatesAt(context.node.tree, path)) ?? [];
   const faultNow = async (): Promise<string | undefined> => {
     const served = await servedBy(server, signal);
-    const place = `kube-apiserver at ${formatHostPort(server)}`;
+    const place = `${component} at ${formatHostPort(server)}`;
     if (typeof served === 'string') return `${place} does not answer: ${served}`;
     return isSameList(served, certificates) ? undefined : `${place} does not serve ${path}`;
   };
-  const log = podLogCommand('kube-apiserver');
+  const log = podLogCommand(component);
   await waitUntilFine(context, signal, { code: 'SERVED_STALE', log, faultNow });
 }
 

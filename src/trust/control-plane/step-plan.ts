@@ -1,6 +1,6 @@
 import type { KubeClient } from '../../kube/rest-client.ts';
 import type { RenewalRequest } from '../../pki/renewal/renewal.ts';
-import type { Gate, GateReason } from '../cluster/gate.ts';
+import type { Gate, GateReason, StepGateId } from '../cluster/gate.ts';
 import type { CaName, Step, StepTask } from './task.ts';
 
 /** A control-plane node, and a client with the credential of an administrator. */
@@ -20,7 +20,7 @@ export interface StepPlan {
   /** The components that the tasks restart, also if only their process is older than a file. */
   readonly restarts: readonly string[];
   /** The gates that the step needs. */
-  readonly gates: readonly Gate[];
+  readonly gates: readonly Gate<StepGateId>[];
   /** Why the step may not begin. */
   readonly refusals: readonly GateReason[];
   /** What the administrator has to know. */

@@ -77,7 +77,16 @@ export async function walk(
   directories: KubernetesDirectories,
   ...steps: readonly AnyNodeStepName[]
 ): Promise<void> {
-  for (const step of steps) await writeStep(await plan(directories, step));
+  await walkOf('kubernetes', directories, ...steps);
+}
+
+/** The same for another CA. */
+export async function walkOf(
+  ca: CaName,
+  directories: KubernetesDirectories,
+  ...steps: readonly AnyNodeStepName[]
+): Promise<void> {
+  for (const step of steps) await writeStep(await plan(directories, step, ca));
 }
 
 export async function writeStep({ tasks, lastTasks, obstacles }: NodeStep): Promise<void> {

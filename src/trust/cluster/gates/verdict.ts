@@ -1,12 +1,12 @@
 import { isSameAuthority } from '../../../core/trust-bundle.ts';
 import type { TrustAuthority } from '../../../core/trust.ts';
-import type { Gate, GateId, GateReason, RolloverSide, ServerTrust } from '../gate.ts';
+import type { Gate, GateReason, RolloverSide, ServerTrust, StepGateId } from '../gate.ts';
 import type { Reading } from '../state.ts';
 
 const order = ['harmful', 'waiting', 'unknown'] as const;
 
 /** A gate is as bad as its worst reason. */
-export function gateOf(id: GateId, reasons: readonly GateReason[]): Gate {
+export function gateOf<Id extends StepGateId>(id: Id, reasons: readonly GateReason[]): Gate<Id> {
   const sorted = order.flatMap((state) => reasons.filter((reason) => reason.state === state));
   return { id, state: sorted[0]?.state ?? 'open', reasons: sorted };
 }

@@ -12,6 +12,7 @@ import { isComplete } from '../step-plan.ts';
 import { restartedComponents } from '../task-restart.ts';
 import type { CaName } from '../task.ts';
 import { aggregationBefore, frontProxyCluster } from './front-proxy.ts';
+import { etcdCluster } from './etcd.ts';
 import { kubernetesCluster } from './kubernetes.ts';
 import { leftInCluster } from './removed-node.ts';
 import type { GateOptions, Judgement, StepCluster, StepClusterQuestion } from './step-cluster.ts';
@@ -44,7 +45,7 @@ export async function planRolloverStep(
   const tasks = [...own.tasks, ...cluster.tasks, ...own.lastTasks, ...(cluster.lastTasks ?? [])];
   const planned = { ...common, tasks, restarts: await restartedComponents(tasks, { clock }) };
   if (isComplete(planned)) return planned;
-  const judgement = await cluster.judge();
+  const judgement = await cluster.judge(planned.restarts);
   return {
     ...planned,
     gates: judgement.gates,
@@ -77,6 +78,7 @@ async function withoutFiles(
 const clusters: Partial<Record<CaName, (question: StepClusterQuestion) => Promise<StepCluster>>> = {
   kubernetes: kubernetesCluster,
   'front-proxy': frontProxyCluster,
+  etcd: etcdCluster,
 };
 
 async function readCluster(question: StepClusterQuestion): Promise<StepCluster> {
@@ -106,7 +108,7 @@ async function refusals(
   request: StepRequest,
   { onWait, confirmed: { exceptNodes } }: GateOptions,
 ): Promise<GateReason[]> {
-  const isNeeded = step === 'finish' || !isRepair;
+  const isNeeded = step !== 'switch' || !isRepair;
   const found = await obstaclesTo({
     ...request,
     step,

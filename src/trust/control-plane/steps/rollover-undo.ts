@@ -18,6 +18,7 @@ import { nodesBehind } from '../node-order.ts';
 import type { NodeStepName } from '../node-step.ts';
 import type { StepPlan, StepRequest } from '../step-plan.ts';
 import type { ClusterTask } from '../task.ts';
+import { etcdUndoRefusals } from './etcd-undo.ts';
 import type { GateOptions } from './step-cluster.ts';
 import { planFrontProxyUndo } from './front-proxy.ts';
 import { authoritiesOf, readControlPlane, viewOf } from './kubernetes.ts';
@@ -34,6 +35,10 @@ export async function planRolloverUndo(
 ): Promise<StepPlan> {
   const { hostName } = request;
   const common = { step, nodeName: hostName, restarts: [], gates: [], notes: [], commands: [] };
+  if (request.ca === 'etcd') {
+    const refusals = await etcdUndoRefusals(step, request, options);
+    return { ...common, tasks: [], refusals };
+  }
   const node = await readRolloverNode(request);
   if (step === 'finish' && request.ca === 'kubernetes') {
     return { ...common, tasks: await tasksBeforeFinish(node, request, options), refusals: [] };

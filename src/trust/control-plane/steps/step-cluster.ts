@@ -1,4 +1,4 @@
-import type { Gate, GateReason } from '../../cluster/gate.ts';
+import type { Gate, GateReason, StepGateId } from '../../cluster/gate.ts';
 import type { RolloverQuestion } from '../../cluster/rollover.ts';
 import type { ControlPlaneNode } from '../control-plane-nodes.ts';
 import type { RolloverNode } from '../node-files.ts';
@@ -11,6 +11,8 @@ export interface GateOptions extends Pick<
   RolloverQuestion,
   'keyFiles' | 'confirmed' | 'dial' | 'auditLogs' | 'onStep'
 > {
+  /** With one or two members of etcd, its restart stops all writes for a time. */
+  readonly acceptsEtcdInterruption?: boolean;
   /** Called with what the step waits for. */
   readonly onWait: (what: string) => void;
 }
@@ -33,14 +35,14 @@ export interface StepCluster {
   readonly notes: readonly string[];
   /** What the administrator runs afterward. */
   readonly commands: readonly string[];
-  /** Called only if something has to change. */
-  readonly judge: () => Promise<Judgement>;
+  /** Called only if something has to change. @param restarts the components that the step restarts */
+  readonly judge: (restarts: readonly string[]) => Promise<Judgement>;
 }
 
 /** Why the step may not begin. A repair of `switch` does not wait for it. */
 export interface Judgement {
   /** The gates that the step needs. */
-  readonly gates: readonly Gate[];
+  readonly gates: readonly Gate<StepGateId>[];
   /** Other reasons. */
   readonly reasons: readonly GateReason[];
 }

@@ -1,0 +1,87 @@
+import { findLocalNode } from '../../../pki/inventory/local-inventory.ts';
+import { keyFileOf } from '../../../pki/layout.ts';
+import type { GateReason } from '../../cluster/gate.ts';
+import { etcdAccess } from '../etcd/access.ts';
+import { rejectingOld, servingNext } from '../etcd/gates.ts';
+import { inspectEtcd } from '../etcd/member-health.ts';
+import { etcdObstacles } from '../etcd/support.ts';
+import { viewEtcd } from '../etcd/view.ts';
+import { pairNames, readLeaf } from '../leaf.ts';
+import type { RolloverNode } from '../node-files.ts';
+import { caPath, certificatesAt, readRolloverNode } from '../node-files.ts';
+import type { NodeStepName } from '../node-step.ts';
+import type { StepRequest } from '../step-plan.ts';
+import { undoCommand } from '../task-run.ts';
+import { interruptionReasons, memberReasons } from './etcd.ts';
+import type { GateOptions } from './step-cluster.ts';
+
+/**
+ * Why a step of the CA `etcd` must not be undone on this node now.
+ * @throws AgentError as readRolloverNode, etcdAccess and probeMembers
+ */
+export async function etcdUndoRefusals(
+  step: NodeStepName,
+  request: StepRequest,
+  options: GateOptions,
+): Promise<GateReason[]> {
+  const node = await readRolloverNode(request);
+  // After `finish` the node has no files of the rollover, and the copies have them.
+  if (node === undefined) return afterFinish(request, options);
+  const foreign = await etcdObstacles(node);
+  if (foreign.length > 0) return foreign;
+  const view = await viewEtcd(node, request);
+  // No restart, and the files may be the reason why a member is not healthy.
+  if (step === 'switch') return [...lostKey(node), ...lostOld(rejectingOld(view.probes))];
+  const used = step === 'trust' ? await certificatesByNext(node, servingNext(view.probes)) : [];
+  return [...used, ...memberReasons('undo', view), ...interruptionReasons(view, options)];
+}
+
+async function afterFinish(request: StepRequest, options: GateOptions): Promise<GateReason[]> {
+  const { components } = await findLocalNode(request.directories);
+  const trusted = await certificatesAt(request.tree, caPath(request, 'trusted'));
+  const cluster = await inspectEtcd(etcdAccess(components, trusted ?? []), request.signal);
+  const view = { ...cluster, probes: [], own: '' };
+  return [...memberReasons('undo', view), ...interruptionReasons(view, options)];
+}
+
+/** This member would reject them. */
+async function certificatesByNext(
+  node: RolloverNode,
+  serving: readonly string[],
+): Promise<GateReason[]> {
+  const leaves = await Promise.all(pairNames.etcd.map(async (name) => readLeaf(node, name)));
+  const own = leaves.flatMap((leaf) => (leaf?.by === 'next' ? [leaf.path] : []));
+  const objects = [...serving, ...own];
+  if (objects.length === 0) return [];
+  return [
+    {
+      state: 'waiting',
+      message: 'the new CA has issued certificates already, which this node would reject',
+      remedy: `Undo the step switch on each node first: ${undoCommand({ step: 'switch', ca: 'etcd' })}`,
+      objects,
+    },
+  ];
+}
+
+function lostKey(node: RolloverNode): GateReason[] {
+  if (node.old.key !== undefined) return [];
+  return [
+    {
+      state: 'waiting',
+      message: 'the key of the old CA is not on this node',
+      remedy: `Restore ${keyFileOf(caPath(node, 'previous'))} from a backup, or complete the rollover`,
+    },
+  ];
+}
+
+function lostOld(objects: readonly string[]): GateReason[] {
+  if (objects.length === 0) return [];
+  return [
+    {
+      state: 'waiting',
+      message: 'etcd members reject certificates from the old CA already',
+      remedy: `Undo the step finish on these nodes first: ${undoCommand({ step: 'finish', ca: 'etcd' })}; or complete the rollover`,
+      objects,
+    },
+  ];
+}

@@ -1,0 +1,154 @@
+import { stat } from 'node:fs/promises';
+import { startOf } from '../../../pki/renewal/component-start.ts';
+import type { EtcdGateId, Gate, GateReason } from '../../cluster/gate.ts';
+import { counted, gateOf } from '../../cluster/gates/verdict.ts';
+import { applyCommand } from '../apply-command.ts';
+import { uploadedCertificatesTask } from '../cluster-tasks.ts';
+import { readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
+import {
+  conflictReason,
+  notServingNext,
+  peerConflicts,
+  repairs,
+  unconfirmedClients,
+  untrusting,
+} from '../etcd/gates.ts';
+import type { EtcdMember } from '../etcd/member-api.ts';
+import type { EtcdView } from '../etcd/view.ts';
+import { viewEtcd } from '../etcd/view.ts';
+import { caPath } from '../node-files.ts';
+import type { NodeStepName } from '../node-step.ts';
+import type { StepCluster, StepClusterQuestion } from './step-cluster.ts';
+
+/** The part of the cluster in a step of the CA `etcd`. @throws AgentError as KubeClient.request */
+export async function etcdCluster(question: StepClusterQuestion): Promise<StepCluster> {
+  const { step, node, request, options } = question;
+  const { client, signal } = request;
+  const nodes = await readControlPlaneNodes(client, signal);
+  const view = await viewEtcd(node, request);
+  return {
+    tasks: await uploadedCertificatesTask(request),
+    others: withOwn(nodes, request).others,
+    notes:
+      step !== 'switch' && isInterrupted(view) && options.acceptsEtcdInterruption === true
+        ? [interruption(view)]
+        : [],
+    commands: commandsAfter(step, view),
+    judge: async (restarts) => ({ gates: await judge(question, { view, restarts }), reasons: [] }),
+  };
+}
+
+interface Judged {
+  readonly view: EtcdView;
+  /** The components that the step restarts. */
+  readonly restarts: readonly string[];
+}
+
+async function judge(
+  question: StepClusterQuestion,
+  { view, restarts }: Judged,
+): Promise<readonly Gate<EtcdGateId>[]> {
+  const { step, options } = question;
+  const members = gateOf('E1', [
+    ...memberReasons(step, view),
+    ...(restarts.includes('etcd') ? interruptionReasons(view, options) : []),
+  ]);
+  switch (step) {
+    case 'trust':
+      return [members];
+    case 'switch':
+      return [
+        members,
+        gateOf('E2', [...untrusting(view.probes), ...(await outdatedApiServer(question))]),
+      ];
+    case 'finish':
+      return [
+        members,
+        gateOf('E3', notServingNext(view.probes)),
+        gateOf('E4', options.confirmed.clients === true ? [] : [unconfirmedClients]),
+      ];
+    default:
+      return step satisfies never;
+  }
+}
+
+/** Why no member may restart or get other certificates now. */
+export function memberReasons(
+  step: NodeStepName | 'undo',
+  { problems, probes, own }: EtcdView,
+): GateReason[] {
+  const conflicts = peerConflicts(probes).filter(
+    (conflict) => step === 'undo' || !repairs(step, own, conflict),
+  );
+  return [
+    ...conflicts.map(conflictReason),
+    ...problems.map((message): GateReason => {
+      const remedy =
+        'Read the log of etcd on that node: crictl logs "$(crictl ps --all --quiet --name etcd | head -1)"';
+      return { state: 'waiting', message, remedy };
+    }),
+  ];
+}
+
+/** A majority has to stay when one member restarts. */
+function isInterrupted({ members }: Pick<EtcdView, 'members'>): boolean {
+  return members.length < 3;
+}
+
+function interruption({ members }: { readonly members: readonly EtcdMember[] }): string {
+  return `etcd has ${counted(members.length, 'member')}, so its restart on this node stops all writes to the cluster for about a minute, and with one control-plane node for about two, because kube-apiserver restarts next`;
+}
+
+export function interruptionReasons(
+  view: Pick<EtcdView, 'members'>,
+  { acceptsEtcdInterruption }: { readonly acceptsEtcdInterruption?: boolean },
+): GateReason[] {
+  if (!isInterrupted(view) || acceptsEtcdInterruption === true) return [];
+  return [
+    {
+      state: 'waiting',
+      message: interruption(view),
+      remedy: 'Choose a time for it, and run this command with --accept-etcd-interruption',
+    },
+  ];
+}
+
+/**
+ * A probe shows what etcd trusts. kube-apiserver has to have started after the step `trust` wrote its
+ * file. An undo of `switch` restores the file with the time of that step.
+ */
+async function outdatedApiServer({
+  node,
+  request: { clock },
+}: StepClusterQuestion): Promise<GateReason[]> {
+  const path = caPath(node, 'trusted');
+  const start = await startOf('kube-apiserver', { clock });
+  const { mtimeMs } = await stat((await node.tree.locate(path)).physical);
+  if (start !== undefined && start >= mtimeMs) return [];
+  return [
+    {
+      state: 'waiting',
+      message: `kube-apiserver on this node has not started since ${path} changed`,
+      remedy: `Run on this node: ${applyCommand('trust', 'etcd')}`,
+    },
+  ];
+}
+
+/** The step on the nodes that have not done it, or the next step. */
+function commandsAfter(step: NodeStepName, { probes, own }: EtcdView): string[] {
+  const behind = new Set(
+    probes.filter((probe) => isBehind[step](probe)).map(({ member }) => member.name),
+  );
+  behind.delete(own);
+  if (behind.size > 0)
+    return [...behind].map((node) => `${applyCommand(step, 'etcd')} # on ${node}`);
+  if (step === 'finish') return [];
+  const following = step === 'trust' ? 'switch' : 'finish';
+  return [`${applyCommand(following, 'etcd')} # on each control-plane node, one after the other`];
+}
+
+const isBehind: Readonly<Record<NodeStepName, (probe: EtcdView['probes'][number]) => boolean>> = {
+  trust: ({ accepts }) => accepts.next.kind === 'rejected',
+  switch: ({ served }) => served.issuedBy === 'old',
+  finish: ({ accepts }) => accepts.old.kind === 'accepted',
+};

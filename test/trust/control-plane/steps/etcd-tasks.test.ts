@@ -1,0 +1,189 @@
+import assert from 'node:assert/strict';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { describe, it } from 'node:test';
+import { openssl } from '../../../core/openssl.ts';
+import { authorityOf } from '../../../pki/renewal/openssl-authority.ts';
+import type { OpensslPair } from '../../../pki/renewal/openssl-authority.ts';
+import type { KubeadmTree } from '../../../pki/renewal/renewal-tree.ts';
+import { copyOf, sharedTree, writePair } from '../../../pki/renewal/renewal-tree.ts';
+import {
+  changedFiles,
+  manifestIn,
+  plan,
+  textIn,
+  walkOf,
+  writeManifests,
+} from '../rollover-tree.ts';
+
+const tree = sharedTree();
+
+interface CreatedNode extends KubeadmTree {
+  readonly old: OpensslPair;
+  readonly next: OpensslPair;
+}
+
+/** A node after the step `create`. */
+async function created(context: TestContext): Promise<CreatedNode> {
+  const copy = await copyOf(context, tree);
+  await writeManifests(copy);
+  const next = authorityOf({ subject: '/CN=etcd-ca 2026-11' });
+  await writePair(join(copy.certificates, 'etcd/ca-next.crt'), next);
+  return { ...copy, old: copy.authorities['etcd-ca'], next };
+}
+
+const pairs = ['etcd/peer', 'etcd/server', 'etcd/healthcheck-client', 'apiserver-etcd-client'];
+
+function isBy(node: KubeadmTree, ca: string, pair: string): boolean {
+  const file = join(node.certificates, `${pair}.crt`);
+  try {
+    openssl(['verify', '-CAfile', join(node.certificates, ca), file]);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+describe('the steps of the CA of etcd', () => {
+  it('trust writes the old and the new CA, and restarts etcd and then kube-apiserver', async (t) => {
+    const node = await created(t);
+    const { tasks } = await plan(node, 'trust', 'etcd');
+    assert.deepEqual(
+      tasks.map(({ files, restart }) => [files.length, restart?.component, restart?.reads]),
+      [
+        [1, 'etcd', [join(node.certificates, 'etcd/ca.crt')]],
+        [0, 'kube-apiserver', [join(node.certificates, 'etcd/ca.crt')]],
+      ],
+    );
+    await walkOf('etcd', node, 'trust');
+    assert.equal(
+      await textIn(node, 'etcd/ca.crt'),
+      `${node.old.certificate.toString()}${node.next.certificate.toString()}`,
+    );
+    assert.deepEqual(changedFiles(await plan(node, 'trust', 'etcd')), []);
+  });
+
+  it('switch replaces the four certificates, the peer certificate last, without a restart', async (t) => {
+    const node = await created(t);
+    await walkOf('etcd', node, 'trust');
+    const { tasks } = await plan(node, 'switch', 'etcd');
+    assert.deepEqual(
+      tasks.map(({ name, restart }) => [name, restart?.component]),
+      [
+        ['previous CA', undefined],
+        ['etcd-healthcheck-client', undefined],
+        ['apiserver-etcd-client', undefined],
+        ['etcd-server', undefined],
+        ['etcd-peer', undefined],
+        ['signing CA', undefined],
+      ],
+    );
+    await walkOf('etcd', node, 'switch');
+    for (const pair of pairs) assert.ok(isBy(node, 'etcd/ca-next.crt', pair), pair);
+    assert.equal(await textIn(node, 'etcd/ca.key'), await textIn(node, 'etcd/ca-next.key'));
+    assert.equal(await textIn(node, 'etcd/ca-previous.crt'), node.old.certificate.toString());
+    assert.equal(
+      await textIn(node, 'etcd/ca.crt'),
+      `${node.next.certificate.toString()}${node.old.certificate.toString()}`,
+    );
+    assert.deepEqual(changedFiles(await plan(node, 'switch', 'etcd')), []);
+  });
+
+  it('finish leaves the new CA alone, with the file names of kubeadm', async (t) => {
+    const node = await created(t);
+    await walkOf('etcd', node, 'trust', 'switch', 'finish');
+    assert.equal(await textIn(node, 'etcd/ca.crt'), node.next.certificate.toString());
+    for (const pair of pairs) assert.ok(isBy(node, 'etcd/ca.crt', pair), pair);
+    for (const name of ['ca-next', 'ca-previous']) {
+      for (const suffix of ['crt', 'key']) {
+        const path = join(node.certificates, `etcd/${name}.${suffix}`);
+        await assert.rejects(readFile(path), { code: 'ENOENT' });
+      }
+    }
+  });
+
+  it('switch repairs a certificate that kubeadm has issued with the old CA', async (t) => {
+    const node = await created(t);
+    await walkOf('etcd', node, 'trust');
+    const [before = '', key = ''] = await Promise.all(
+      ['etcd/server.crt', 'etcd/server.key'].map(async (name) => textIn(node, name)),
+    );
+    await walkOf('etcd', node, 'switch');
+    await writeFile(join(node.certificates, 'etcd/server.crt'), before);
+    await writeFile(join(node.certificates, 'etcd/server.key'), key);
+    assert.deepEqual(changedFiles(await plan(node, 'switch', 'etcd')), [
+      'etcd-server: server.crt (a certificate from the new CA)',
+      'etcd-server: server.key (a new key)',
+    ]);
+  });
+
+  const order: readonly (readonly [
+    'trust' | 'switch' | 'finish',
+    readonly ('trust' | 'switch' | 'finish')[],
+    RegExp,
+  ])[] = [
+    ['switch', [], /^the step trust is not complete on this node$/],
+    ['finish', ['trust'], /^the step switch is not complete on this node$/],
+    ['trust', ['trust', 'switch'], /^the step switch has begun on this node/],
+  ];
+  for (const [step, done, message] of order) {
+    it(`${step} is refused after ${done.join(' and ') || 'create'}`, async (t) => {
+      const node = await created(t);
+      await walkOf('etcd', node, ...done);
+      const { obstacles, tasks } = await plan(node, step, 'etcd');
+      assert.match(obstacles[0]?.message ?? '', message);
+      assert.match(obstacles[0]?.remedy ?? '', /--ca etcd$/);
+      assert.deepEqual(tasks, []);
+    });
+  }
+
+  it('switch is refused after finish has begun, because etcd has dropped the old CA', async (t) => {
+    const node = await created(t);
+    await walkOf('etcd', node, 'trust', 'switch');
+    await writeFile(join(node.certificates, 'etcd/ca.crt'), node.next.certificate);
+    const { obstacles } = await plan(node, 'switch', 'etcd');
+    assert.match(obstacles[0]?.message ?? '', /^the step finish has begun on this node/);
+  });
+
+  it('each step is refused on a node without a member, and says what to do', async (t) => {
+    const node = await created(t);
+    await rm(manifestIn(node, 'etcd'));
+    for (const step of ['trust', 'switch', 'finish'] as const) {
+      const { obstacles } = await plan(node, step, 'etcd');
+      assert.match(obstacles[0]?.message ?? '', /^no static pod on this node runs etcd/);
+      assert.match(obstacles[0]?.remedy ?? '', /--peer-trusted-ca-file/);
+    }
+  });
+
+  const flags: readonly (readonly [string, string, string, RegExp])[] = [
+    [
+      'etcd',
+      '--peer-trusted-ca-file=',
+      '/mnt/peers.crt',
+      /^etcd has .* as --peer-trusted-ca-file, and not /,
+    ],
+    [
+      'kube-apiserver',
+      '--etcd-cafile=',
+      '/mnt/etcd.crt',
+      /^kube-apiserver has .* as --etcd-cafile/,
+    ],
+    [
+      'kube-apiserver',
+      '--etcd-servers=',
+      'https://127.0.0.1:2379,https://10.0.0.6:2379',
+      /^kube-apiserver on this node uses etcd members on other nodes$/,
+    ],
+  ];
+  for (const [component, flag, value, message] of flags) {
+    it(`trust is refused if ${component} has another ${flag}`, async (t) => {
+      const node = await created(t);
+      const path = manifestIn(node, component);
+      const text = await readFile(path, 'utf8');
+      await writeFile(path, text.replace(new RegExp(`${flag}\\S+`), `${flag}${value}`));
+      const { obstacles } = await plan(node, 'trust', 'etcd');
+      assert.match(obstacles[0]?.message ?? '', message);
+    });
+  }
+});
