@@ -1,4 +1,5 @@
 import { droppedAuthorities } from './dropped-authorities.ts';
+import { etcdMembers } from './etcd-members.ts';
 import { expiredAuthority } from './expired-authority.ts';
 import { hiddenFaults } from './hidden-faults.ts';
 import { kubeadmAbort } from './kubeadm-abort.ts';
@@ -18,6 +19,7 @@ export const scenarios: readonly Scenario[] = [
   hiddenFaults,
   rightOrder,
   wrongOrders,
+  etcdMembers,
   lateNodes,
   servingCertificates,
   droppedAuthorities,
