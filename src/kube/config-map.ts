@@ -41,7 +41,7 @@ export async function readConfigMap(
 }
 
 /** @throws AgentError API_NOT_FOUND if there is no such ConfigMap; as KubeClient.request */
-export async function requireConfigMap(
+async function requireConfigMap(
   client: Client,
   name: ConfigMapName,
   signal: AbortSignal,

@@ -20,6 +20,8 @@ export interface RunItem<T> {
   readonly restoreCommand: string;
 }
 
+type ItemRecovery = Pick<RunRecovery, 'tree' | 'copyAttributes' | 'onRestored'>;
+
 /** The run stays as it is: the next command needs its manifest and its copies to restore the files. */
 export class UnrestoredError extends AgentError {}
 
@@ -32,7 +34,7 @@ export class UnrestoredError extends AgentError {}
 export async function changeItem<T>(
   run: Run,
   item: RunItem<T>,
-  recovery: Pick<RunRecovery, 'tree' | 'copyAttributes'>,
+  recovery: ItemRecovery,
 ): Promise<{ readonly run: Run; readonly result: T }> {
   const { name, changes, prove } = item;
   const copies: FileChange[] = [];
@@ -66,11 +68,13 @@ async function restoreItem(
     only,
     item,
   }: { readonly before: Run; readonly only: Run; readonly item: RunItem<unknown> },
-  { tree, copyAttributes }: Pick<RunRecovery, 'tree' | 'copyAttributes'>,
+  { tree, copyAttributes, onRestored }: ItemRecovery,
   cause: unknown,
 ): Promise<void> {
   try {
-    await restoreFiles(await inspectFiles(tree, restorations([only])), copyAttributes);
+    const files = await inspectFiles(tree, restorations([only]));
+    await restoreFiles(files, copyAttributes);
+    await onRestored?.(files);
     await writeManifest(before);
   } catch (error) {
     const message = `${describeError(cause)}; then a changed file could not be restored: ${describeError(error)}`;

@@ -22,6 +22,11 @@ export interface RunRecovery {
    * absent, such a file stays as it is, and the others are restored.
    */
   readonly laterChanges?: Parameters<typeof refuseLaterChanges>[1];
+  /**
+   * Called after files are restored, and before their copies are deleted, for what has to use them.
+   * After an error or a crash, the next command calls it again.
+   */
+  readonly onRestored?: (files: readonly Pick<RestorableFile, 'item'>[]) => Promise<void>;
   /** Restored files get the current time instead of their original one. */
   readonly touches?: true;
 }
@@ -94,6 +99,7 @@ async function completeRun(run: Run, recovery: RunRecovery): Promise<readonly st
 export async function restoreRun(run: Run, recovery: Omit<RunRecovery, 'clock'>): Promise<void> {
   const files = await inspectFiles(recovery.tree, restorations([run]));
   await restoreFiles(restorable(files, recovery), recovery.copyAttributes);
+  await recovery.onRestored?.(files);
 }
 
 /**
@@ -106,12 +112,13 @@ export async function rollBack(
   { runs, target, force }: { readonly runs: Runs; readonly target: Run; readonly force: boolean },
   recovery: Omit<RunRecovery, 'clock'>,
 ): Promise<void> {
-  const { tree, directory, copyAttributes } = recovery;
+  const { tree, directory, copyAttributes, onRestored } = recovery;
   const undone = runsSince(runs, target);
   const files = await inspectFiles(tree, restorations(undone));
   const restored = restorable(files, force ? { ...recovery, laterChanges: 'discard' } : recovery);
   await writeManifest({ ...target, manifest: { ...target.manifest, state: 'reverting' } });
   await restoreFiles(restored, copyAttributes);
+  await onRestored?.(files);
   await sweep(
     directory,
     undone.toReversed().map(({ folder }) => folder),

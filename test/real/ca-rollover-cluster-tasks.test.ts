@@ -127,6 +127,11 @@ const flags = new Map([
 ]);
 
 describe('setManagerFlagsTask()', { skip }, () => {
+  it('does nothing in a cluster without kubeadm-config', async () => {
+    assert.deepEqual(await setManagerFlagsTask({ client, signal }, flags), []);
+    assert.deepEqual(await removeManagerFlagsTask({ client, signal }, flags), []);
+  });
+
   it('adds flags that kubeadm reads, and removal restores the text', async () => {
     const { directory } = rollover.plane;
     const config = join(directory, 'kubeadm.yaml');
@@ -136,7 +141,7 @@ describe('setManagerFlagsTask()', { skip }, () => {
       (await run(kubeadmProgram(), [...args, '--kubeconfig', kubeconfig])).stdout;
     await kubeadm('init', 'phase', 'upload-config', 'kubeadm', '--config', config);
     const { ClusterConfiguration: before = '' } = await dataOf('kubeadm-config');
-    await runOnce(() => setManagerFlagsTask({ client, signal }, flags));
+    await runOnce(() => only(setManagerFlagsTask({ client, signal }, flags)));
     const { ClusterConfiguration: after = '' } = await dataOf('kubeadm-config');
     const lines = [...flags].map(([name, value]) => `  - name: ${name}\n    value: ${value}\n`);
     const own = '  - name: bind-address\n    value: 0.0.0.0\n';
@@ -144,15 +149,15 @@ describe('setManagerFlagsTask()', { skip }, () => {
     const file = join(directory, 'cluster.yaml');
     await writeFile(file, after);
     await run(kubeadmProgram(), ['config', 'validate', '--config', file]);
-    await runOnce(() => removeManagerFlagsTask({ client, signal }, flags));
+    await runOnce(() => only(removeManagerFlagsTask({ client, signal }, flags)));
     assert.equal((await dataOf('kubeadm-config'))['ClusterConfiguration'], before);
   });
 
   it('leaves values of the administrator when it removes flags', async () => {
     const other = new Map([['root-ca-file', '/etc/other.crt']]);
-    await (await setManagerFlagsTask({ client, signal }, other)).run(signal);
-    assert.equal((await removeManagerFlagsTask({ client, signal }, flags)).isDone, true);
-    await runOnce(() => removeManagerFlagsTask({ client, signal }, other));
+    await (await only(setManagerFlagsTask({ client, signal }, other))).run(signal);
+    assert.equal((await only(removeManagerFlagsTask({ client, signal }, flags))).isDone, true);
+    await runOnce(() => only(removeManagerFlagsTask({ client, signal }, other)));
   });
 });
 

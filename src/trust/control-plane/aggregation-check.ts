@@ -2,10 +2,10 @@ import { describeError } from '../../core/errors.ts';
 import { formatHostPort } from '../../core/host-port.ts';
 import { second } from '../../core/instant.ts';
 import { KubeClient } from '../../kube/rest-client.ts';
-import { podLogCommand } from '../../pki/renewal/component-start.ts';
 import { accessTo, apiLimits } from '../../pki/unattended/other-nodes.ts';
 import type { CheckContext } from './check.ts';
 import { waitUntilFine } from './check.ts';
+import { logOf } from './managed-component.ts';
 import { apiServerOf } from './served-chain.ts';
 
 /** kube-apiserver reloads its client certificate within a second. */
@@ -37,7 +37,7 @@ export async function requireAggregation(
     if (fineSince === undefined || clock.elapsed() - fineSince >= settling) return fault;
     return `${place} has answered for less than three seconds`;
   };
-  const log = podLogCommand('kube-apiserver');
+  const log = logOf(node.components, 'kube-apiserver');
   await waitUntilFine({ clock }, signal, { code: 'CERT_UNTRUSTED', log, faultNow });
 }
 

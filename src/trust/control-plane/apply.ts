@@ -19,6 +19,7 @@ import { runStep } from './task-run.ts';
 import type { StepTask } from './task.ts';
 import type { UndoPreview } from './undo.ts';
 import { deleteCopies, previewUndo, undoStep } from './undo.ts';
+import { restartUnits, unitsOf } from './unit-restart.ts';
 
 export interface ApplyRequest extends StepRequest {
   readonly serverClock: ServerClock;
@@ -184,7 +185,9 @@ function environmentOf(
   const { tree, clock, directories, restarts, signal } = request;
   const directory = rolloverDirectory(directories);
   const copyAttributes = attributeCopier(clock);
-  return { tree, directory, clock, copyAttributes, laterChanges, restarts, signal };
+  const onRestored: RunRecovery['onRestored'] = (files) =>
+    restartUnits(unitsOf(files, restarts), {});
+  return { tree, directory, clock, copyAttributes, laterChanges, onRestored, restarts, signal };
 }
 
 const laterChanges = {

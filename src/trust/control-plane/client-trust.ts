@@ -2,7 +2,6 @@ import { formatHostPort } from '../../core/host-port.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
 import { readAuthority } from '../../kube/authorities.ts';
 import { kubeletEndpoint } from '../../pki/components/component-endpoints.ts';
-import { podLogCommand } from '../../pki/renewal/component-start.ts';
 import type { RolloverSide } from '../cluster/gate.ts';
 import { sideNames } from '../cluster/gates/verdict.ts';
 import type { SigningAuthority } from '../cluster/probe-certificate.ts';
@@ -13,6 +12,7 @@ import type { DialedServer } from '../cluster/served-leaf.ts';
 import { apiServerOf } from './served-chain.ts';
 import type { CheckContext } from './check.ts';
 import { waitUntilFine } from './check.ts';
+import { logOf } from './managed-component.ts';
 import type { RolloverNode } from './node-files.ts';
 import { caPath } from './node-files.ts';
 import { probeByRequest } from './request-probe.ts';
@@ -30,7 +30,7 @@ export async function requireClientTrust(
   signal: AbortSignal,
 ): Promise<void> {
   const code = 'CERT_UNTRUSTED';
-  const log = podLogCommand('kube-apiserver');
+  const log = logOf(context.node.components, 'kube-apiserver');
   const server = apiServerOf(context.node);
   if (server !== undefined) {
     const faultNow = async (): Promise<string | undefined> => {

@@ -5,12 +5,7 @@ import { authorityName } from '../../core/trust.ts';
 import { readClusterAuthorities, unusable } from '../../discovery/cluster-kubeconfig.ts';
 import { readAuthorities } from '../../kube/authorities.ts';
 import type { ConfigMap, ConfigMapName } from '../../kube/config-map.ts';
-import {
-  configMapName,
-  readConfigMap,
-  requireConfigMap,
-  updateConfigMap,
-} from '../../kube/config-map.ts';
+import { configMapName, readConfigMap, updateConfigMap } from '../../kube/config-map.ts';
 import type { KubeClient } from '../../kube/rest-client.ts';
 import { deleteObject, objectExists } from '../../kube/object.ts';
 import { editYaml } from '../../kube/yaml-edit.ts';
@@ -96,21 +91,25 @@ export type Flags = ReadonlyMap<string, string>;
 
 /**
  * Sets the flags of kube-controller-manager in kubeadm-config, because `kubeadm upgrade` writes the
- * manifest again from it.
- * @throws AgentError API_NOT_FOUND, API_BAD_RESPONSE; as KubeClient.request
+ * manifest again from it. No task without kubeadm-config.
+ * @throws AgentError API_BAD_RESPONSE; as KubeClient.request
  */
 export async function setManagerFlagsTask(
   objects: ClusterObjects,
   flags: Flags,
-): Promise<ClusterTask> {
+): Promise<ClusterTask[]> {
   return setFlagsTask(objects, 'controllerManager', flags);
 }
 
-/** Removes the flags that `setManagerFlagsTask` has set. Another value is the administrator's. */
+/**
+ * Removes the flags that `setManagerFlagsTask` has set. Another value is the administrator's. No task
+ * without kubeadm-config.
+ * @throws AgentError API_BAD_RESPONSE; as KubeClient.request
+ */
 export async function removeManagerFlagsTask(
   objects: ClusterObjects,
   flags: Flags,
-): Promise<ClusterTask> {
+): Promise<ClusterTask[]> {
   return removeFlagsTask(objects, 'controllerManager', flags);
 }
 
@@ -118,32 +117,38 @@ async function setFlagsTask(
   { client, signal }: ClusterObjects,
   section: Section,
   flags: Flags,
-): Promise<ClusterTask> {
-  const { data } = await requireConfigMap(client, kubeadmConfig, signal);
-  const current = componentArguments(configurationIn(data), section);
-  return {
-    kind: 'cluster',
-    name: configMapName(kubeadmConfig),
-    content: `${sections[section]} with ${flagTexts(flags).join(' ')}`,
-    isDone: flags.entries().every(([name, value]) => current.get(name) === value),
-    run: (stop) => changeFlags(client, section, { changesFor: () => flags, signal: stop }),
-  };
+): Promise<ClusterTask[]> {
+  const found = await readConfigMap(client, kubeadmConfig, signal);
+  if (found === undefined) return [];
+  const current = componentArguments(configurationIn(found.data), section);
+  return [
+    {
+      kind: 'cluster',
+      name: configMapName(kubeadmConfig),
+      content: `${sections[section]} with ${flagTexts(flags).join(' ')}`,
+      isDone: flags.entries().every(([name, value]) => current.get(name) === value),
+      run: (stop) => changeFlags(client, section, { changesFor: () => flags, signal: stop }),
+    },
+  ];
 }
 
 async function removeFlagsTask(
   { client, signal }: ClusterObjects,
   section: Section,
   flags: Flags,
-): Promise<ClusterTask> {
-  const { data } = await requireConfigMap(client, kubeadmConfig, signal);
+): Promise<ClusterTask[]> {
+  const found = await readConfigMap(client, kubeadmConfig, signal);
+  if (found === undefined) return [];
   const changesFor = (now: ConfigMap['data']): FlagChanges => removalsIn(now, section, flags);
-  return {
-    kind: 'cluster',
-    name: configMapName(kubeadmConfig),
-    content: `${sections[section]} without ${flagTexts(flags).join(' ')}`,
-    isDone: changesFor(data).size === 0,
-    run: (stop) => changeFlags(client, section, { changesFor, signal: stop }),
-  };
+  return [
+    {
+      kind: 'cluster',
+      name: configMapName(kubeadmConfig),
+      content: `${sections[section]} without ${flagTexts(flags).join(' ')}`,
+      isDone: changesFor(found.data).size === 0,
+      run: (stop) => changeFlags(client, section, { changesFor, signal: stop }),
+    },
+  ];
 }
 
 type FlagChanges = ReadonlyMap<string, string | undefined>;

@@ -1,12 +1,12 @@
 import { formatHostPort } from '../../core/host-port.ts';
 import { flagValue } from '../../pki/components/component-flags.ts';
-import { podLogCommand } from '../../pki/renewal/component-start.ts';
 import type { RolloverSide } from '../cluster/gate.ts';
 import { mintProbe, probeUser } from '../cluster/probe-certificate.ts';
 import type { ProbeResult } from '../cluster/probes.ts';
 import type { CheckContext } from './check.ts';
 import { waitUntilFine } from './check.ts';
 import { bothSides, signingAuthority, trustFault } from './client-trust.ts';
+import { logOf } from './managed-component.ts';
 import type { RolloverNode } from './node-files.ts';
 import type { RequestTarget } from './request-probe.ts';
 import { probeByRequest } from './request-probe.ts';
@@ -75,6 +75,6 @@ export async function requireFrontProxyTrust(
     });
     return (await Promise.all(faults)).find(Boolean);
   };
-  const log = podLogCommand('kube-apiserver');
+  const log = logOf(context.node.components, 'kube-apiserver');
   await waitUntilFine(context, signal, { code: 'CERT_UNTRUSTED', log, faultNow });
 }

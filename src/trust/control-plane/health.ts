@@ -4,7 +4,7 @@ import { componentEndpoints } from '../../pki/components/component-endpoints.ts'
 import type { Component } from '../../pki/components/component.ts';
 import type { KubernetesDirectories } from '../../pki/layout.ts';
 import { checkControlPlane } from '../../pki/renewal/control-plane-check.ts';
-import { healthOf, podLogCommand } from '../../pki/renewal/component-start.ts';
+import { healthOf } from '../../pki/renewal/component-start.ts';
 import { etcdMembersOf, unhealthyMembers } from '../../pki/unattended/etcd-members.ts';
 import { unhealthyServers } from '../../pki/unattended/other-nodes.ts';
 import type { Clock } from '../../sys/clock.ts';
@@ -12,6 +12,7 @@ import { findProcesses } from '../../sys/process.ts';
 import type { GateReason } from '../cluster/gate.ts';
 import type { ControlPlaneNode } from './control-plane-nodes.ts';
 import { readControlPlaneNodes } from './control-plane-nodes.ts';
+import { logOf } from './managed-component.ts';
 import type { MirrorPod } from './mirror-pods.ts';
 import { readMirrorPods } from './mirror-pods.ts';
 
@@ -60,7 +61,10 @@ export async function healthProblems(question: HealthQuestion): Promise<GateReas
   ];
 }
 
-async function withoutKubelet({ proc }: HealthQuestion): Promise<GateReason[]> {
+/** systemd restarts units without a kubelet. */
+async function withoutKubelet({ components, proc }: HealthQuestion): Promise<GateReason[]> {
+  const kinds = new Set(components.map(({ source }) => source.kind));
+  if (kinds.has('unit') && !kinds.has('static-pod')) return [];
   const kubelets = await findProcesses(([program = '']) => /(?:^|\/)kubelet$/.test(program), proc);
   if (kubelets.length > 0) return [];
   return waiting(
@@ -109,7 +113,7 @@ async function unhealthyHere(question: HealthQuestion): Promise<GateReason[]> {
     }
     const answer = await healthOf(endpoint, signal);
     if (answer === 'ok') return [];
-    const remedy = `Find the reason in its log: ${podLogCommand(name)}`;
+    const remedy = `Find the reason in its log: ${logOf(components, name)}`;
     return waiting(`${name} on this node is unhealthy: ${answer}`, remedy);
   });
   return (await Promise.all(checked)).flat();

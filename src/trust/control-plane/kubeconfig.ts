@@ -16,6 +16,7 @@ import { entryOf, filesOf, readLeaf, renewed } from './leaf.ts';
 import type { RolloverNode } from './node-files.ts';
 import { caPath } from './node-files.ts';
 import type { Replacement } from './replacement.ts';
+import { noReplacement } from './replacement.ts';
 import { withTrust } from './trust-files.ts';
 
 /** The kubeconfigs of kubeadm that a step writes. The agent keeps kubelet.conf. */
@@ -46,14 +47,14 @@ export async function kubeconfigReplacement(
 ): Promise<Replacement> {
   const path = fileOf(entryOf(name), node.directories);
   const leaf = await readLeaf(node, name);
-  if (leaf === undefined) return nothing;
+  if (leaf === undefined) return noReplacement;
   const authorities = await authoritiesIn(node, path);
   const trust = authorities && withTrust(authorities, node, trusted);
   const authority = trust?.isDone === false ? encodeCertificates(trust.certificates) : undefined;
   const trustText = `trust in ${trusted.length > 1 ? 'both CAs' : inWords(trusted)}`;
   const trustPart: Replacement =
     authority === undefined
-      ? nothing
+      ? noReplacement
       : {
           files: [{ path, content: trustText }],
           make: async () => [await trustChange(node, path, authority)],
@@ -70,8 +71,6 @@ export async function kubeconfigReplacement(
     make: async () => renewed(node, name, { by, now, ...(authority && { authority }) }),
   };
 }
-
-const nothing: Replacement = { files: [], make: async () => [] };
 
 function both(first: Replacement, second: Replacement): Replacement {
   return {

@@ -5,10 +5,10 @@ import { loadKubeconfig } from '../../kube/kubeconfig.ts';
 import { KubeClient } from '../../kube/rest-client.ts';
 import { fileIn } from '../../pki/components/component-flags.ts';
 import type { ComponentName } from '../../pki/components/component.ts';
-import { podLogCommand } from '../../pki/renewal/component-start.ts';
 import { restartOf } from '../../pki/renewal/restart.ts';
 import type { CheckContext } from './check.ts';
 import { waitUntilFine } from './check.ts';
+import { logOf } from './managed-component.ts';
 
 /**
  * Waits until the API server accepts the kubeconfig of a component for its Lease. A process that does
@@ -34,7 +34,7 @@ export async function requireLeaseAccess(
       return `${name} cannot become the leader with ${path}: ${error.message}`;
     }
   };
-  const log = podLogCommand(name);
+  const log = logOf(context.node.components, name);
   await waitUntilFine(context, signal, { code: 'CERT_UNTRUSTED', log, faultNow });
 }
 

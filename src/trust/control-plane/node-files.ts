@@ -55,6 +55,7 @@ export interface RolloverNode {
   readonly tree: Tree;
   readonly directories: KubernetesDirectories;
   readonly components: readonly Component[];
+  readonly systemctl?: string;
   readonly kubelet?: LocalKubelet;
   readonly old: RolloverCa;
   readonly next: RolloverCa;
@@ -68,6 +69,8 @@ export interface NodePlaces {
   readonly ca: CaName;
   readonly tree: Tree;
   readonly directories: KubernetesDirectories;
+  /** By default that of this machine. */
+  readonly systemctl?: string;
 }
 
 /**
@@ -75,7 +78,7 @@ export interface NodePlaces {
  * @throws AgentError CERT_UNTRUSTED if the files do not show which CA is the old one; PAIR_MALFORMED
  */
 export async function readRolloverNode(places: NodePlaces): Promise<RolloverNode | undefined> {
-  const { ca, tree, directories } = places;
+  const { ca, tree, directories, systemctl } = places;
   const found = await readFiles(places);
   if (found.next?.length === 0) throw unreadableNext(places);
   const nextCertificate = found.next?.[0] ?? (found.previous && notLike(found.previous, found));
@@ -90,6 +93,7 @@ export async function readRolloverNode(places: NodePlaces): Promise<RolloverNode
     tree,
     directories,
     components,
+    ...(systemctl !== undefined && { systemctl }),
     ...(kubelet && { kubelet }),
     old: withKey(oldCertificate, keys),
     next: withKey(nextCertificate, keys),

@@ -1,6 +1,6 @@
 import { flagValue } from '../../pki/components/component-flags.ts';
 import type { Flags } from './cluster-tasks.ts';
-import type { ControlPlaneNodes } from './control-plane-nodes.ts';
+import type { ControlPlaneNode, ControlPlaneNodes } from './control-plane-nodes.ts';
 import type { MirrorPod } from './mirror-pods.ts';
 import type { Step } from './task.ts';
 
@@ -17,10 +17,21 @@ export function nodesBehind(
   step: Extract<Step, 'trust' | 'finish'>,
   { others, pods, flags }: Pick<ControlPlane, 'others' | 'pods' | 'flags'>,
 ): string[] {
-  const hasFlags = (node: string): boolean =>
-    pods.some((pod) => pod.node === node && isManager(pod) && has(pod, flags));
-  const names = others.map(({ name }) => name);
-  return names.filter((name) => hasFlags(name) !== (step === 'trust'));
+  const isBehind = (node: ControlPlaneNode): boolean =>
+    hasBegun(node, { pods, flags }) !== (step === 'trust');
+  return others.filter(isBehind).map(({ name }) => name);
+}
+
+/**
+ * The node is between `trust` and `finish`. Without a static pod, its kube-controller-manager is a
+ * unit, and the node reports the CAs in its `ca.crt`.
+ */
+function hasBegun(
+  { name, report }: ControlPlaneNode,
+  { pods, flags }: Pick<ControlPlane, 'pods' | 'flags'>,
+): boolean {
+  const manager = pods.find((pod) => pod.node === name && isManager(pod));
+  return manager === undefined ? (report?.authorities.length ?? 0) > 1 : has(manager, flags);
 }
 
 function isManager({ component }: MirrorPod): boolean {

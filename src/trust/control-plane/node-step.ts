@@ -3,6 +3,7 @@ import type { GateReason } from '../cluster/gate.ts';
 import type { CheckContext } from './check.ts';
 import { looseKeys } from './ca-files.ts';
 import { kubeletNote } from './kubelet-note.ts';
+import { requireUsualPaths } from './managed-component.ts';
 import { bridgeOf, caPath } from './node-files.ts';
 import { applyCommand, rolloverBack } from './apply-command.ts';
 import { bridgeObstacle } from './new-authority.ts';
@@ -56,6 +57,7 @@ export async function planNodeStep(
   const obstacles = [...(await obstaclesTo(step, repairing, context)), ...(await looseKeys(node))];
   const isRepair = step === 'abort' || order[repairing] >= order[step];
   const common = { obstacles, harm, isRepair };
+  await requireUsualPaths(node);
   if (obstacles.length > 0) return { ...common, tasks: [], lastTasks: [], notes: [] };
   return {
     ...common,

@@ -10,6 +10,8 @@ export interface Replacement {
   readonly make: () => Promise<readonly NewChange[]>;
 }
 
+export const noReplacement: Replacement = { files: [], make: async () => [] };
+
 export interface Wanted {
   readonly tree: Tree;
   readonly path: string;

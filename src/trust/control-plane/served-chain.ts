@@ -4,12 +4,12 @@ import { second } from '../../core/instant.ts';
 import { servedChain } from '../../kube/server-certificate.ts';
 import { componentEndpoints } from '../../pki/components/component-endpoints.ts';
 import type { ComponentName } from '../../pki/components/component.ts';
-import { podLogCommand } from '../../pki/renewal/component-start.ts';
 import { isSameList } from '../../pki/renewal/certificate-chain.ts';
 import { servedCertificate } from '../../sys/served-certificate.ts';
 import type { DialedServer } from '../cluster/served-leaf.ts';
 import type { CheckContext } from './check.ts';
 import { waitUntilFine } from './check.ts';
+import { logOf } from './managed-component.ts';
 import type { RolloverNode } from './node-files.ts';
 import { certificatesAt } from './node-files.ts';
 
@@ -56,7 +56,7 @@ export async function requireServedAt(
     if (typeof served === 'string') return `${place} does not answer: ${served}`;
     return isSameList(served, certificates) ? undefined : `${place} does not serve ${path}`;
   };
-  const log = podLogCommand(component);
+  const log = logOf(context.node.components, component);
   await waitUntilFine(context, signal, { code: 'SERVED_STALE', log, faultNow });
 }
 

@@ -6,11 +6,6 @@ import type { ComponentRestart } from '../../pki/renewal/restart.ts';
 import { changeTime } from '../../store/used-file.ts';
 import type { FileTask, StepTask } from './task.ts';
 
-/** The restart of a static pod. */
-export interface PodRestart extends ComponentRestart {
-  readonly by: Extract<ComponentRestart['by'], { readonly kind: 'manifest' }>;
-}
-
 export interface RestartFacts extends Pick<StartEnvironment, 'clock' | 'proc'> {
   /** How the components of this node are restarted, by name. */
   readonly restarts: Restarts;
@@ -19,14 +14,14 @@ export interface RestartFacts extends Pick<StartEnvironment, 'clock' | 'proc'> {
 /**
  * The restart that a task needs: its files change, or the component is older than one of them or does
  * not run, for example because an earlier run was killed before it had seen the component healthy.
- * @throws AgentError COMPONENT_RESTART for a component that is not a static pod
+ * @throws AgentError COMPONENT_RESTART for a component that neither the kubelet nor systemd starts
  */
 export async function neededRestart(
   { files, restart }: Pick<FileTask, 'files' | 'restart'>,
   facts: RestartFacts,
-): Promise<PodRestart | undefined> {
+): Promise<ComponentRestart | undefined> {
   if (restart === undefined || !(await isRestarted({ files, restart }, facts))) return undefined;
-  return podRestart(restart.component, facts.restarts);
+  return restartIn(restart.component, facts.restarts);
 }
 
 /** The components that a step restarts. */
@@ -62,7 +57,7 @@ async function isRestarted(
   { files, restart }: TaskWithRestart,
   facts: Omit<RestartFacts, 'restarts'>,
 ): Promise<boolean> {
-  return files.length > 0 || (await isOlder(restart, facts));
+  return files.length > 0 || restart.isOutdated === true || (await isOlder(restart, facts));
 }
 
 /** Restored files keep their modification time, so the time of the inode counts. */
@@ -75,16 +70,12 @@ async function isOlder(
   return start === undefined || changed.some((time) => time !== undefined && time > start);
 }
 
-function podRestart(component: string, restarts: Restarts): PodRestart {
+function restartIn(component: string, restarts: Restarts): ComponentRestart {
   const restart = restarts.get(component);
-  if (restart !== undefined) {
-    const { by, ...rest } = restart;
-    if (by.kind === 'manifest') return { ...rest, by };
-  }
-  const found = restart?.by.kind === 'unit' ? `the unit ${restart.by.unit}` : 'no manifest';
+  if (restart !== undefined) return restart;
   throw new AgentError(
     'COMPONENT_RESTART',
-    `${component} has to be restarted, but it is started by ${found}; nodecertd ca-rollover apply restarts only static pods`,
+    `${component} has to be restarted, but no manifest and no unit starts it`,
     { remedy: 'Print the commands for this step: nodecertd ca-rollover plan' },
   );
 }

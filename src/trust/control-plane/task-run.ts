@@ -2,7 +2,7 @@ import type { Failure } from '../../core/errors.ts';
 import { AgentError, describeError, hasCode, toFailure } from '../../core/errors.ts';
 import { expectRestart } from '../../pki/renewal/component-start.ts';
 import type { RestartedComponent } from '../../pki/renewal/renewal-restarts.ts';
-import type { RestartEnvironment } from '../../pki/renewal/restart.ts';
+import type { ComponentRestart, RestartEnvironment } from '../../pki/renewal/restart.ts';
 import { annotatedManifest, requireRestartable } from '../../pki/renewal/restart.ts';
 import { rolloverCommand } from '../../pki/renewal/rollover-runs.ts';
 import { linkTarget } from '../../store/link-target.ts';
@@ -13,9 +13,10 @@ import type { Run } from '../../store/run-manifest.ts';
 import type { RunRecovery } from '../../store/run-recovery.ts';
 import { finishRun } from '../../store/run-recovery.ts';
 import { startRun } from '../../store/run-start.ts';
-import type { PodRestart, RestartFacts } from './task-restart.ts';
+import type { RestartFacts } from './task-restart.ts';
 import { neededRestart, tasksWithRestart } from './task-restart.ts';
 import type { CaName, FileTask, Step, StepTask } from './task.ts';
+import { restartUnits } from './unit-restart.ts';
 
 export interface StepEnvironment extends RunRecovery, RestartEnvironment, RestartFacts {
   readonly version: string;
@@ -155,7 +156,7 @@ async function runFileTask(run: Run, task: FileTask, environment: StepEnvironmen
   const restart = await neededRestart(task, environment);
   using files = task.files.length === 0 ? undefined : await task.make();
   const changes = await withRestart(files?.changes ?? [], restart, environment);
-  if (changes.length === 0) {
+  if (changes.length === 0 && restart === undefined) {
     await check?.(signal);
     return { run, result: { name, isChanged: false } };
   }
@@ -164,6 +165,7 @@ async function runFileTask(run: Run, task: FileTask, environment: StepEnvironmen
   let isHealthyAgain: typeof isHealthy;
   const prove = async (): Promise<DoneTask> => {
     try {
+      if (restart !== undefined) await restartUnits([restart], environment);
       const tookMs = await isHealthy?.();
       await check?.(signal);
       const restarted = restart && { component: restart.component, tookMs: tookMs ?? 0 };
@@ -173,6 +175,8 @@ async function runFileTask(run: Run, task: FileTask, environment: StepEnvironmen
       throw error;
     }
   };
+  // A unit that is older than its files restarts without a change of a file.
+  if (changes.length === 0) return { run, result: await prove() };
   const item = { name, changes: changes.map((change) => ({ ...change, item: name })), prove };
   try {
     return await changeItem(
@@ -189,16 +193,16 @@ async function runFileTask(run: Run, task: FileTask, environment: StepEnvironmen
 /** The manifest belongs to the change, so that its restoration restarts the component again. */
 async function withRestart(
   changes: readonly NewChange[],
-  restart: PodRestart | undefined,
+  restart: ComponentRestart | undefined,
   { clock }: StepEnvironment,
 ): Promise<readonly NewChange[]> {
-  if (restart === undefined) return changes;
+  if (restart?.by.kind !== 'manifest') return changes;
   const manifest = await linkTarget(restart.by.path);
   if (changes.some(({ path }) => path === manifest)) return changes;
   return [...changes, await annotatedManifest(manifest, clock.now())];
 }
 
-/** Waits for the component, which the kubelet starts again with the previous files. */
+/** Waits for the component, which the kubelet or systemd starts again with the previous files. */
 async function afterRestoration(
   error: unknown,
   isHealthy: () => Promise<number>,

@@ -27,7 +27,10 @@ export interface NewFiles extends Disposable {
  */
 export interface FileTask {
   readonly kind: 'files';
-  /** As in `signing files`: the item in the manifest of the run, and the line in the plan. */
+  /**
+   * As in `signing files`: the item in the manifest of the run, and the line in the plan. A task that
+   * restarts a component has its name, so that an undo restarts the unit too.
+   */
   readonly name: string;
   /**
    * The files that change, with the new content in words, such as `the old and the new CA`. Empty if
@@ -40,7 +43,12 @@ export interface FileTask {
    * Reads these files only when it starts. It restarts when the task changes files, and if its process
    * is older than one of them. If the task changes the manifest of its pod, that is the restart.
    */
-  readonly restart?: { readonly component: ComponentName; readonly reads: readonly string[] };
+  readonly restart?: {
+    readonly component: ComponentName;
+    readonly reads: readonly string[];
+    /** Its process has other flags than its unit. */
+    readonly isOutdated?: boolean;
+  };
   /**
    * Proves that what runs uses the files. Called after the restart, also if nothing had to change. An
    * error restores the files of this task.

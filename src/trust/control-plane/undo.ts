@@ -13,6 +13,7 @@ import { rollBack, runsSince } from '../../store/run-recovery.ts';
 import { applyCommand } from './apply-command.ts';
 import type { CaName, Step } from './task.ts';
 import { undoCommand } from './task-run.ts';
+import { unitsOf } from './unit-restart.ts';
 
 export interface UndoEnvironment extends RunRecovery, RestartEnvironment {
   readonly restarts: Restarts;
@@ -29,7 +30,7 @@ export interface UndoPreview {
   readonly runs: readonly Run[];
   /** The files that are restored, or removed because they did not exist before the step. */
   readonly files: readonly { readonly path: string; readonly isRemoved: boolean }[];
-  /** The components that restart, because their manifests are restored. */
+  /** The components that restart, because their manifests or the files of their units are restored. */
   readonly restarts: readonly ComponentRestart[];
 }
 
@@ -57,10 +58,14 @@ export async function previewUndo(
   return {
     runs: undone,
     files: changed.map(({ path, target }) => ({ path, isRemoved: target === undefined })),
-    restarts: await restartsBy(
-      changed.map(({ path }) => path),
-      restarts,
-    ),
+    restarts: [
+      ...(await podsBy(
+        changed.map(({ path }) => path),
+        restarts,
+      )),
+      // An undo that was interrupted may have restored the files, but not have restarted the unit.
+      ...unitsOf(inspected, restarts),
+    ],
   };
 }
 
@@ -150,10 +155,7 @@ export function isOf({ step, ca }: UndoneStep, { manifest }: Run): boolean {
   return manifest.step === step && (manifest.ca ?? 'kubernetes') === ca;
 }
 
-async function restartsBy(
-  changed: readonly string[],
-  restarts: Restarts,
-): Promise<ComponentRestart[]> {
+async function podsBy(changed: readonly string[], restarts: Restarts): Promise<ComponentRestart[]> {
   const found: ComponentRestart[] = [];
   for (const restart of restarts.values()) {
     const { by } = restart;

@@ -63,7 +63,7 @@ export interface FakeNode {
   readonly proc: string;
   /** The status code of /healthz. */
   answer: number;
-  /** False if the pod does not start with this manifest. */
+  /** False if the component does not start with this manifest, or after these calls of systemctl. */
   canStart: (manifest: string) => boolean;
 }
 
@@ -106,9 +106,18 @@ async function servePort(test: TestContext, answer: () => number): Promise<numbe
 
 /** What the kubelet does: it replaces the process when the pod has changed. */
 export function kubeletOf(node: FakeNode): () => Promise<void> {
-  let [known, pid] = [node.text, Number(pids.component)];
+  return replacerOf(node, node.text, () => readFile(node.manifest, 'utf8'));
+}
+
+/** Replaces the process of the component when a text has changed. */
+export function replacerOf(
+  node: FakeNode,
+  first: string,
+  read: () => Promise<string>,
+): () => Promise<void> {
+  let [known, pid] = [first, Number(pids.component)];
   return async () => {
-    const text = await readFile(node.manifest, 'utf8');
+    const text = await read();
     if (text === known) return;
     known = text;
     await rm(join(node.proc, `${pid}`), { recursive: true, force: true });

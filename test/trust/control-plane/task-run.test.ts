@@ -10,6 +10,7 @@ import type { ClusterTask, StepTask } from '../../../src/trust/control-plane/tas
 import { pids } from '../../pki/renewal/fake-kubelet.ts';
 import type { FileTaskSpec, StepNode } from './step-node.ts';
 import { stepNode } from './step-node.ts';
+import { restartCalls, unitNode } from './step-unit.ts';
 
 const signing: FileTaskSpec = { name: 'signing files', texts: { 'ca-signing.crt': 'old' } };
 const trusted: FileTaskSpec = { name: 'ca.crt', texts: { 'ca.crt': 'old, new' } };
@@ -22,6 +23,11 @@ function schedulerTask(node: StepNode, changed: Partial<FileTaskSpec> = {}): Fil
     restart: { component: 'kube-scheduler', reads },
     ...changed,
   };
+}
+
+/** A task that restarts a unit has the name of the component. */
+function unitTask(node: StepNode, changed: Partial<FileTaskSpec> = {}): FileTaskSpec {
+  return schedulerTask(node, { name: 'kube-scheduler', ...changed });
 }
 
 async function annotationIn(node: StepNode): Promise<string | undefined> {
@@ -233,17 +239,9 @@ describe('runStep()', () => {
       /the kubelet is not running/,
     ],
     [
-      'no manifest starts a component',
+      'nothing starts a component',
       async () => ({ restarts: new Map() }),
-      /kube-scheduler has to be restarted, but it is started by no manifest/,
-    ],
-    [
-      'a unit starts a component',
-      async ({ restart }) => {
-        const by = { kind: 'unit', unit: 'kube-scheduler.service' } as const;
-        return { restarts: new Map([[restart.component, { ...restart, by }]]) };
-      },
-      /it is started by the unit kube-scheduler.service/,
+      /kube-scheduler has to be restarted, but no manifest and no unit starts it/,
     ],
   ];
   for (const [what, prepare, message] of refused) {
@@ -255,6 +253,50 @@ describe('runStep()', () => {
       assert.deepEqual(await node.files(), before);
     });
   }
+
+  it('makes systemd restart a unit', async (test) => {
+    const node = await unitNode(test);
+    const { done } = await node.run([unitTask(node)]);
+    assert.deepEqual(done[0]?.restarted, { component: 'kube-scheduler', tookMs: 5_000 });
+    assert.equal(await node.calls(), restartCalls);
+    assert.equal(await readFile(node.manifest, 'utf8'), node.text);
+  });
+
+  it('restarts a unit that is older than its files, or has other flags', async (test) => {
+    for (const isOutdated of [false, true]) {
+      const node = await unitNode(test);
+      const reads = isOutdated ? [] : [node.at('scheduler.conf')];
+      const restart = { component: 'kube-scheduler', reads, isOutdated } as const;
+      const { done, folder } = await node.run([unitTask(node, { texts: {}, restart })]);
+      assert.equal(done[0]?.restarted?.component, 'kube-scheduler');
+      assert.equal(await node.calls(), restartCalls);
+      assert.equal(folder, undefined);
+    }
+  });
+
+  it('restores the files of a unit that does not start, and restarts it', async (test) => {
+    const node = await unitNode(test);
+    const before = await node.files();
+    node.canStart = (restarts) => restarts !== '1';
+    const { failed } = await node.run([unitTask(node)]);
+    assert.match(
+      failed?.failure.message ?? '',
+      /: it is not running; the previous files of kube-scheduler are in place$/,
+    );
+    assert.deepEqual(await node.files(), before);
+    assert.equal(await node.calls(), restartCalls.repeat(2));
+  });
+
+  it('restarts a unit with the previous files after an interruption', async (test) => {
+    const node = await unitNode(test);
+    const before = await node.files();
+    const stop = new AbortController();
+    const onWait = (): void => stop.abort(new AgentError('ABORTED', 'interrupted'));
+    const { failed } = await node.run([unitTask(node)], { onWait, signal: stop.signal });
+    assert.equal(failed?.failure.code, 'ABORTED');
+    assert.deepEqual(await node.files(), before);
+    assert.equal(await node.calls(), restartCalls.repeat(2));
+  });
 
   it('deletes the copies of an earlier rollover', async (test) => {
     const node = await stepNode(test);

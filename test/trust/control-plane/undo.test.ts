@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFile, readdir } from 'node:fs/promises';
+import { readFile, readdir, writeFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import { readRuns } from '../../../src/store/run-folder.ts';
 import { writeManifest } from '../../../src/store/run-manifest.ts';
@@ -7,6 +7,7 @@ import type { RunState } from '../../../src/store/run-manifest.ts';
 import { deleteCopies, previewUndo, undoStep } from '../../../src/trust/control-plane/undo.ts';
 import type { FileTaskSpec, StepNode } from './step-node.ts';
 import { stepNode } from './step-node.ts';
+import { restartCalls, unitNode } from './step-unit.ts';
 
 const trusted: FileTaskSpec = { name: 'ca.crt', texts: { 'ca.crt': 'old, new' } };
 const signing: FileTaskSpec = {
@@ -72,6 +73,30 @@ describe('undoStep()', () => {
       assert.deepEqual(await node.files(), before);
     });
   }
+
+  it('restarts a unit with the previous files', async (test) => {
+    const node = await unitNode(test);
+    const before = await node.files();
+    await node.run([trusted, { ...scheduler(node), name: 'kube-scheduler' }]);
+    const { restarted } = await undoStep(trust, node.environment);
+    assert.deepEqual(restarted, [{ component: 'kube-scheduler', tookMs: 5_000 }]);
+    assert.deepEqual(await node.files(), before);
+    assert.equal(await node.calls(), restartCalls.repeat(2));
+  });
+
+  it('restarts a unit whose files an interrupted undo has restored', async (test) => {
+    const node = await unitNode(test);
+    await node.run([{ ...scheduler(node), name: 'kube-scheduler' }]);
+    const refuse = '#!/bin/sh\necho "no bus" >&2; exit 1\n';
+    const systemctl = await readFile(node.at('systemctl'), 'utf8');
+    await writeFile(node.at('systemctl'), refuse);
+    await assert.rejects(undoStep(trust, node.environment), /daemon-reload failed: no bus/);
+    await writeFile(node.at('systemctl'), systemctl);
+    const { restarted } = await undoStep(trust, node.environment);
+    assert.equal(restarted[0]?.component, 'kube-scheduler');
+    assert.equal(await node.calls(), restartCalls.repeat(2));
+    assert.deepEqual(await readdir(node.environment.directory), []);
+  });
 
   it('refuses a step that is not the last one', async (test) => {
     const node = await stepNode(test);

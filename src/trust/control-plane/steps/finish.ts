@@ -7,7 +7,7 @@ import type { CheckContext } from '../check.ts';
 import { requireClientTrust } from '../client-trust.ts';
 import { requireServed } from '../served-chain.ts';
 import { chainReplacement, readLeaf } from '../leaf.ts';
-import { usualFiles } from '../manager-manifest.ts';
+import { usualFiles } from '../manager-flags.ts';
 import type { CaFile, RolloverNode } from '../node-files.ts';
 import { caPath } from '../node-files.ts';
 import { fileTask, removal } from '../replacement.ts';

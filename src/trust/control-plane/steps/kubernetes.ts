@@ -14,7 +14,7 @@ import {
   uploadedCertificatesTask,
 } from '../cluster-tasks.ts';
 import { readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
-import { flagsFor, rolloverFiles } from '../manager-manifest.ts';
+import { flagsFor, rolloverFiles } from '../manager-flags.ts';
 import { readMirrorPods } from '../mirror-pods.ts';
 import type { RolloverNode } from '../node-files.ts';
 import { bridgeOf } from '../node-files.ts';
@@ -90,9 +90,9 @@ async function lastTasks(
   { step, node, plane: { flags } }: ClusterStep,
   request: StepRequest,
 ): Promise<ClusterTask[]> {
-  if (step === 'trust') return [await setManagerFlagsTask(request, flags)];
+  if (step === 'trust') return setManagerFlagsTask(request, flags);
   return [
-    await removeManagerFlagsTask(request, flags),
+    ...(await removeManagerFlagsTask(request, flags)),
     await clientAuthoritiesTask(request, { ...authoritiesOf(node), clients: 'kubernetes' }),
   ];
 }

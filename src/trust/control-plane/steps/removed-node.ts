@@ -42,7 +42,7 @@ async function tasksLeft(
     ...(
       await Promise.all(former.map(async (both) => clusterInfoTask(request, both, 'next')))
     ).flat(),
-    await removeManagerFlagsTask(request, flags),
+    ...(await removeManagerFlagsTask(request, flags)),
     ...(await Promise.all(
       former.map(async ({ old }) =>
         clientAuthoritiesTask(request, { old, clients: 'kubernetes', step }),

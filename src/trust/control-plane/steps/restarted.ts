@@ -5,8 +5,11 @@ import { requireSigningPair } from '../signing-pair.ts';
 import type { KubeconfigName, KubeconfigWish } from '../kubeconfig.ts';
 import { kubeconfigReplacement } from '../kubeconfig.ts';
 import { entryOf } from '../leaf.ts';
-import type { ManagerFiles } from '../manager-manifest.ts';
-import { managerManifest, staticPod } from '../manager-manifest.ts';
+import { isStaticPod, managedComponent } from '../managed-component.ts';
+import type { ManagerFiles } from '../manager-flags.ts';
+import { requireRunningFlags } from '../manager-flags.ts';
+import { managerManifest } from '../manager-manifest.ts';
+import { managerUnit } from '../manager-unit.ts';
 import type { RolloverNode } from '../node-files.ts';
 import { caPath } from '../node-files.ts';
 import { fileTask } from '../replacement.ts';
@@ -20,18 +23,22 @@ export async function managerTask(
 ): Promise<FileTask> {
   const { node } = context;
   const name = 'controller-manager.conf';
-  const replacements = [
-    await kubeconfigReplacement(node, name, wish),
-    await managerManifest(node, files, wish.now),
-  ];
-  return fileTask('kube-controller-manager', replacements, {
+  const component = 'kube-controller-manager';
+  const kubeconfig = await kubeconfigReplacement(node, name, wish);
+  const manager = managedComponent(node, component);
+  const { flags, isOutdated } = isStaticPod(manager)
+    ? { flags: await managerManifest(node, manager, { files, now: wish.now }), isOutdated: false }
+    : await managerUnit(node, manager, files);
+  return fileTask(component, [kubeconfig, flags], {
     restart: {
-      component: 'kube-controller-manager',
+      component,
       reads: [pathOf(node, name), caPath(node, files.root)],
+      isOutdated,
     },
     check: async (signal) => {
+      if (!isStaticPod(manager)) await requireRunningFlags(node, files);
       await requireSigningPair(node, files.signing);
-      await requireLeaseAccess(context, 'kube-controller-manager', signal);
+      await requireLeaseAccess(context, component, signal);
     },
   });
 }
@@ -42,7 +49,7 @@ export async function schedulerTask(
 ): Promise<FileTask> {
   const { node } = context;
   const name = 'scheduler.conf';
-  staticPod(node, 'kube-scheduler');
+  managedComponent(node, 'kube-scheduler');
   return fileTask('kube-scheduler', [await kubeconfigReplacement(node, name, wish)], {
     restart: { component: 'kube-scheduler', reads: [pathOf(node, name)] },
     check: async (signal) => requireLeaseAccess(context, 'kube-scheduler', signal),

@@ -127,7 +127,7 @@ export async function returnTasks(
   const { old, next } = authoritiesOf(node);
   const isLast = nodesBehind('finish', plane).length === 0;
   return [
-    await removeManagerFlagsTask(request, plane.flags),
+    ...(await removeManagerFlagsTask(request, plane.flags)),
     ...(isLast ? await clusterInfoTask(request, { old: next, next: old }, 'next') : []),
   ];
 }
@@ -144,7 +144,7 @@ async function tasksBeforeFinish(
   const isLast = nodesBehind('trust', plane).length === 0;
   return [
     ...(await clusterInfoTask(request, authorities, 'both')),
-    ...(isLast ? [await setManagerFlagsTask(request, plane.flags)] : []),
+    ...(isLast ? await setManagerFlagsTask(request, plane.flags) : []),
   ];
 }
 

@@ -1,7 +1,7 @@
 import { caReplacement, keyReplacement } from '../ca-files.ts';
 import type { CheckContext } from '../check.ts';
 import { requireClientTrust } from '../client-trust.ts';
-import { rolloverFiles } from '../manager-manifest.ts';
+import { rolloverFiles } from '../manager-flags.ts';
 import { fileTask } from '../replacement.ts';
 import type { FileTask } from '../task.ts';
 import { otherTrustFiles } from '../trust-files.ts';
