@@ -1,5 +1,4 @@
 import { spawn } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -7,6 +6,7 @@ import { text } from 'node:stream/consumers';
 import type { KubeadmCluster } from './kubeadm-cluster.ts';
 import { apiName } from './kubeadm-configuration.ts';
 import { scaled } from './machine-speed.ts';
+import type { NetworkNamespace } from './node-network.ts';
 
 export interface Probed {
   /** One line of JSON for each request that failed. */
@@ -20,8 +20,7 @@ export interface ApiProber extends Disposable {
 }
 
 /**
- * Probes all API servers of a cluster by address and by name, until it is stopped. The probes trust the
- * CAs that are in `ca.crt` of the first node now.
+ * Probes all API servers of a cluster by address and by name, until it is stopped.
  * @param path what an anonymous user may get
  */
 export async function startApiProber(
@@ -30,10 +29,32 @@ export async function startApiProber(
 ): Promise<ApiProber> {
   const { directory, network, controlPlanes } = cluster;
   const [first] = controlPlanes;
-  const caFile = join(directory, `prober-${randomUUID()}.crt`);
-  await writeFile(caFile, (await first?.container.read('/etc/kubernetes/pki/ca.crt')) ?? '');
+  const caPem = (await first?.container.read('/etc/kubernetes/pki/ca.crt')) ?? '';
   const addresses = controlPlanes.map(({ address }) => address);
   const targets = addresses.flatMap((address) => [address, `${address}/${apiName}`]);
+  return startProber({ directory, network, caPem, path, targets });
+}
+
+export interface ProbedServers {
+  /** Where the file with the CA is. */
+  readonly directory: string;
+  readonly network: NetworkNamespace;
+  readonly caPem: string;
+  readonly path: string;
+  /** `10.99.0.11`, or `10.99.0.11/api.cluster.test` with the name to verify. */
+  readonly targets: readonly string[];
+}
+
+/** Probes API servers until it is stopped. */
+export async function startProber({
+  directory,
+  network,
+  caPem,
+  path,
+  targets,
+}: ProbedServers): Promise<ApiProber> {
+  const caFile = join(directory, 'ca.crt');
+  await writeFile(caFile, caPem);
   const [command = '', ...enter] = network.enter;
   const script = join(import.meta.dirname, 'api-prober.process.ts');
   const options = [path, caFile, String(scaled(5_000)), ...targets];
