@@ -8,6 +8,7 @@ import { formatDuration, minute, second } from '../../core/instant.ts';
 import type { Clock } from '../../sys/clock.ts';
 import type { Process } from '../../sys/process.ts';
 import { findProcesses } from '../../sys/process.ts';
+import { showUnit } from '../../sys/systemctl.ts';
 import type { HealthPort } from '../components/component-endpoints.ts';
 import type { ComponentName } from '../components/component.ts';
 import { processCommand } from '../components/component.ts';
@@ -16,8 +17,9 @@ import type { ComponentRestart } from './restart.ts';
 export interface StartEnvironment {
   readonly clock: Clock;
   readonly signal: AbortSignal;
-  /** By default that of this machine. */
+  /** By default those of this machine. */
   readonly proc?: string;
+  readonly systemctl?: string;
   /** Called with each new reason why a component is not healthy yet. */
   readonly onWait?: (reason: string) => void;
 }
@@ -78,10 +80,31 @@ async function waitUntilHealthy(
     const reason = await faultOf(restart, options);
     if (reason === undefined) return;
     if (clock.elapsed() - start >= timeLimit) throw notHealthy(restart, reason);
+    if (reason === notRunning && (await hasFailed(restart, options))) throw failed(restart);
     if (reason !== known) onWait?.(`${component}: ${reason}`);
     known = reason;
     await clock.sleep(interval, signal);
   }
+}
+
+const notRunning = 'it is not running';
+
+/** True if systemd starts the unit no more: it has failed too often, or has no `Restart=`. */
+async function hasFailed(
+  { by }: ComponentRestart,
+  { systemctl }: Pick<StartEnvironment, 'systemctl'>,
+): Promise<boolean> {
+  if (by.kind !== 'unit') return false;
+  const { properties } = await showUnit(by.unit, ['ActiveState'], { systemctl });
+  return properties.get('ActiveState')?.[0] === 'failed';
+}
+
+function failed(restart: ComponentRestart): AgentError {
+  return new AgentError(
+    'COMPONENT_RESTART',
+    `${restart.component} does not start, and systemd has stopped its attempts`,
+    { remedy: `Read its log: ${logCommand(restart)}` },
+  );
 }
 
 /** Why no new process of the component is healthy. */
@@ -90,7 +113,7 @@ async function faultOf(
   environment: StartEnvironment & { readonly before: ReadonlySet<number> },
 ): Promise<string | undefined> {
   const running = [...(await processIds(component, environment))];
-  if (running.length === 0) return 'it is not running';
+  if (running.length === 0) return notRunning;
   if (running.every((pid) => environment.before.has(pid))) return 'the previous process still runs';
   if (health === undefined) return undefined;
   const answer = await healthOf(health, environment.signal);

@@ -67,8 +67,6 @@ function leaseOf({ name, flags }: Component): LeaseName | undefined {
 
 export interface RestartEnvironment extends StartEnvironment {
   readonly copyAttributes: CopyAttributes;
-  /** By default that of this machine. */
-  readonly systemctl?: string;
 }
 
 const annotation = 'nodecertd.io/restarted-at';

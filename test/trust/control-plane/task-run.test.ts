@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFile, readdir, rm } from 'node:fs/promises';
+import { readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { parse } from 'yaml';
@@ -282,6 +282,23 @@ describe('runStep()', () => {
     assert.match(
       failed?.failure.message ?? '',
       /: it is not running; the previous files of kube-scheduler are in place$/,
+    );
+    assert.deepEqual(await node.files(), before);
+    assert.equal(await node.calls(), restartCalls.repeat(2));
+  });
+
+  it('does not wait for a unit that systemd starts no more', async (test) => {
+    const node = await unitNode(test);
+    const before = await node.files();
+    node.canStart = (restarts) => restarts !== '1';
+    const script = await node.read('systemctl');
+    const isFirst = `[ "$(grep -c ^restart ${node.at('systemctl.calls')})" = 1 ]`;
+    const show = `case "$1" in show) ${isFirst} && echo ActiveState=failed; exit;; esac`;
+    await writeFile(node.at('systemctl'), script.replace('\n', `\n${show}\n`));
+    const { failed } = await node.run([unitTask(node)]);
+    assert.equal(
+      failed?.failure.message,
+      'kube-scheduler does not start, and systemd has stopped its attempts; the previous files of kube-scheduler are in place',
     );
     assert.deepEqual(await node.files(), before);
     assert.equal(await node.calls(), restartCalls.repeat(2));
