@@ -4,6 +4,7 @@ import { expiredAuthority } from './expired-authority.ts';
 import { hiddenFaults } from './hidden-faults.ts';
 import { kubeadmAbort } from './kubeadm-abort.ts';
 import { kubeadmApply } from './kubeadm-apply.ts';
+import { kubeadmEtcdSingle } from './kubeadm-etcd.ts';
 import { kubeadmFrontProxy } from './kubeadm-front-proxy.ts';
 import { kubeadmPlan } from './kubeadm-plan.ts';
 import { kubeadmUndo } from './kubeadm-undo.ts';
@@ -29,5 +30,6 @@ export const scenarios: readonly Scenario[] = [
   kubeadmApply,
   kubeadmUndo,
   kubeadmFrontProxy,
+  kubeadmEtcdSingle,
   kubeadmAbort,
 ];
