@@ -30,12 +30,15 @@ export interface ApplyOptions extends DirectoryOptions, GateFlags {
   readonly output: OutputFormat;
 }
 
+const exceptUse =
+  'ignore these Nodes, which may keep the old CA; with --ca front-proxy, also these APIServices';
+
 export function addApplyOptions(command: Command): Command {
-  return addGateOptions(addDirectoryOptions(command))
+  return addGateOptions(addDirectoryOptions(command), exceptUse)
     .addArgument(
       new Argument(
         '<step>',
-        'create: a new CA; trust: both CAs; switch: certificates from the new CA; finish: the new CA alone; abort: one of these steps back',
+        'create: a new CA; trust: both CAs; switch: certificates from the new CA; finish: the new CA alone; abort: one step back, only with --ca kubernetes',
       ).choices(steps),
     )
     .addOption(
@@ -85,7 +88,7 @@ function parseSubject(text: string): string {
   );
 }
 
-/** As kubeadm's CAs. */
+/** The lifetime of the CAs that kubeadm creates. */
 export const usualLifetime = 3650 * day;
 
 const longestLifetime = 100 * 365 * day;

@@ -41,14 +41,12 @@ export function addRolloverOptions(command: Command): Command {
 }
 
 /** What an administrator confirms, and where the gates look. */
-export function addGateOptions(command: Command): Command {
+export function addGateOptions(
+  command: Command,
+  exceptUse = 'ignore these Nodes, which may keep the old CA',
+): Command {
   return command
-    .addOption(
-      new Option('--except <node...>', 'ignore these Nodes, which may keep the old CA').default(
-        [],
-        'none',
-      ),
-    )
+    .addOption(new Option('--except <name...>', exceptUse).default([], 'none'))
     .option('--pods-ok', 'running pods read the CAs again, or do not connect to the API server')
     .option('--clients-ok', 'no client outside the cluster has a certificate from the old CA')
     .addOption(

@@ -15,7 +15,7 @@ import type { ClusterTask } from './task.ts';
 
 interface RemovedAuthority extends Pick<RolloverAuthorities, 'old'> {
   readonly clients: ClientKind;
-  /** After `abort`, the CA that leaves is the new one. By default `finish`. */
+  /** With `abort`, the removed CA is the new one. By default `finish`. */
   readonly step?: 'finish' | 'abort';
 }
 
@@ -43,7 +43,7 @@ const interval = second / 2;
 
 /**
  * Deletes the ConfigMap with the CAs of the clients, from which API servers remove no CA, and waits
- * until they have created it again without the CA that leaves.
+ * until they have created it again without the removed CA.
  * @throws AgentError as KubeClient.request
  */
 export async function clientAuthoritiesTask(

@@ -20,8 +20,8 @@ import { probeByRequest } from './request-probe.ts';
 export const bothSides = ['old', 'next'] as const satisfies readonly RolloverSide[];
 
 /**
- * Waits until kube-apiserver of this node authenticates clients by exactly these CAs, and the kubelet
- * at least by these. A CA without its key on this node is not probed.
+ * Waits until kube-apiserver of this node accepts client certificates from exactly these CAs, and the kubelet
+ * from at least these. A CA without its key on this node is not probed.
  * @throws AgentError CERT_UNTRUSTED
  */
 export async function requireClientTrust(

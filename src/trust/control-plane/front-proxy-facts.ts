@@ -13,7 +13,7 @@ import type { RequestTarget } from './request-probe.ts';
 import { apiServerOf } from './served-chain.ts';
 import type { StepRequest } from './step-plan.ts';
 
-/** Whether a server accepts front proxies with a certificate from each CA. */
+/** Whether a server accepts a front-proxy certificate from each CA. */
 export type FrontProxyProbe = Readonly<Record<RolloverSide, ProbeResult>>;
 
 /** What the steps for the CA `front-proxy` need from the cluster. */
@@ -24,7 +24,7 @@ export interface FrontProxyFacts {
     readonly name: string;
     readonly isOwn: boolean;
   })[];
-  /** The CAs of front proxies that extension API servers read. */
+  /** The CAs of front-proxy certificates that extension API servers read. */
   readonly published: readonly TrustAuthority[];
   readonly apis: readonly ProbedApi[];
   readonly own?: ControlPlaneNode;

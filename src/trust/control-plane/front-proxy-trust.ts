@@ -51,12 +51,12 @@ function expectedProxy({ components }: Pick<RolloverNode, 'components'>): {
 /** Every kube-apiserver answers an authenticated user here. */
 export const apiServerPath = '/apis';
 
-/** As in `kube-apiserver at 10.0.0.1:6443 rejects a certificate of a front proxy from the new CA`. */
-export const proxyCertificate = 'a certificate of a front proxy';
+/** As in `kube-apiserver at 10.0.0.1:6443 rejects a front-proxy certificate from the new CA`. */
+export const proxyCertificate = 'a front-proxy certificate';
 
 /**
- * Waits until kube-apiserver of this node accepts front proxies by exactly these CAs. Other API servers
- * are front proxies for it (feature UnknownVersionInteroperabilityProxy).
+ * Waits until kube-apiserver of this node accepts front-proxy certificates from exactly these CAs.
+ * Other API servers are front proxies for it (feature UnknownVersionInteroperabilityProxy).
  * @throws AgentError CERT_UNTRUSTED
  */
 export async function requireFrontProxyTrust(

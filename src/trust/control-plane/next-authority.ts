@@ -54,7 +54,7 @@ export async function readPair(
   const [only, ...others] = await readCertificatesOf(certificate, content.bytes);
   if (only === undefined || others.length > 0) {
     const count = only === undefined ? 'no certificate' : `${others.length + 1} certificates`;
-    const message = `${certificate} has ${count}, and kube-controller-manager signs only with a file that has one`;
+    const message = `${certificate} has ${count}, and a file to sign with needs exactly one`;
     throw new AgentError('PAIR_MALFORMED', message, { remedy });
   }
   if (only.openssl.checkPrivateKey(key)) return { certificate: only, key };

@@ -68,7 +68,7 @@ describe('rejectionsOf()', () => {
     [
       'an API server that rejects it',
       { servers: [{ name: 'cp2', isOwn: false, ...onlyOld }] },
-      /^waiting: kube-apiserver on cp2 rejects a certificate of a front proxy from the new CA$/,
+      /^waiting: kube-apiserver on cp2 rejects a front-proxy certificate from the new CA$/,
     ],
     [
       'the ConfigMap without it',

@@ -78,12 +78,12 @@ describe('requireFrontProxyTrust()', () => {
     [
       [old],
       ['old', 'next'],
-      /^kube-apiserver at .* rejects a certificate of a front proxy from the new CA, 2m after/,
+      /^kube-apiserver at .* rejects a front-proxy certificate from the new CA, 2m after/,
     ],
     [
       [old, next],
       ['next'],
-      /^kube-apiserver at .* still accepts a certificate of a front proxy from the old CA/,
+      /^kube-apiserver at .* still accepts a front-proxy certificate from the old CA/,
     ],
   ] as const;
   for (const [trusted, wanted, message] of faults) {

@@ -50,7 +50,7 @@ async function withoutBridge(context: CheckContext): Promise<FileTask> {
 }
 
 /**
- * The CA that leaves comes last: while its file exists, a step that was interrupted shows which CA is the
+ * The removed CA comes last: while its file exists, a step that was interrupted shows which CA is the
  * old one and which is the new one.
  */
 const removedFiles = {

@@ -21,7 +21,7 @@ const both = ['old', 'next'] as const;
 const nextFirst = ['next', 'old'] as const;
 const nextAlone = ['next'] as const;
 
-/** kube-apiserver accepts front proxies by both CAs, and publishes both for extension API servers. */
+/** kube-apiserver accepts front-proxy certificates from both CAs, and publishes both for extension API servers. */
 export async function trustFrontProxyTasks(context: CheckContext): Promise<FileTask[]> {
   return [await trustedTask(context, both, 'old')];
 }
@@ -45,7 +45,7 @@ export async function switchFrontProxyTasks(context: CheckContext): Promise<File
   ];
 }
 
-/** kube-apiserver accepts front proxies by the new CA alone. */
+/** kube-apiserver accepts front-proxy certificates from the new CA alone. */
 export async function finishFrontProxyTasks(context: CheckContext): Promise<FileTask[]> {
   return [await trustedTask(context, nextAlone, 'next')];
 }
