@@ -89,7 +89,7 @@ async function waitUntilHealthy(
 
 const notRunning = 'it is not running';
 
-/** True if systemd starts the unit no more: it has failed too often, or has no `Restart=`. */
+/** True if systemd no longer tries to start the unit: it has failed too often, or has no `Restart=`. */
 async function hasFailed(
   { by }: ComponentRestart,
   { systemctl }: Pick<StartEnvironment, 'systemctl'>,
