@@ -1,5 +1,5 @@
-import { AgentError } from '../../core/errors.ts';
-import { second } from '../../core/instant.ts';
+import { AgentError, describeError, hasCode } from '../../core/errors.ts';
+import { minute, second } from '../../core/instant.ts';
 import type { HeldLease, LeaseEnvironment } from '../../pki/unattended/renewal-lease.ts';
 import { inspectLease, takeLease } from '../../pki/unattended/renewal-lease.ts';
 
@@ -14,7 +14,8 @@ interface LeaseRequest {
  * Takes the Lease of `certs renew`, so that one control-plane node changes its files at a time.
  * Waits while another node holds it, and for a minute if its holder was killed. The pause after a
  * renewal does not count: an administrator watches, and each step checks the control plane itself.
- * @throws AgentError API_*, ABORTED
+ * Continues while an API server does not answer, because it restarts a few times after a power cut.
+ * @throws AgentError API_*, those of an API server that does not answer after a minute; ABORTED
  */
 export async function waitForLease(
   environment: LeaseEnvironment,
@@ -39,14 +40,26 @@ async function untilTaken(
     if (reason !== shown) onWait(reason);
     shown = reason;
   };
+  const { clock } = environment;
+  let answeredAt = clock.elapsed();
   for (;;) {
-    const found = await inspectLease({ ...environment, onHeld }, signal);
-    const taken =
-      found.kind === 'waiting' ? found : await takeLease(environment, found, { nodeName, signal });
-    if (taken.kind === 'held') return taken;
-    onHeld(taken.reason);
-    await environment.clock.sleep(interval, signal);
+    try {
+      const found = await inspectLease({ ...environment, onHeld }, signal);
+      const taken =
+        found.kind === 'waiting'
+          ? found
+          : await takeLease(environment, found, { nodeName, signal });
+      if (taken.kind === 'held') return taken;
+      onHeld(taken.reason);
+      answeredAt = clock.elapsed();
+    } catch (error) {
+      const isOver = clock.elapsed() - answeredAt >= minute;
+      if (isOver || !hasCode(error, ...unanswered)) throw error;
+      onHeld(describeError(error));
+    }
+    await clock.sleep(interval, signal);
   }
 }
 
 const interval = 2 * second;
+const unanswered = ['API_UNREACHABLE', 'API_TIMEOUT', 'API_SERVER_ERROR'] as const;

@@ -22,6 +22,7 @@ interface Scene extends LeaseEnvironment {
   readonly reasons: string[];
   /** Called before each answer to this node. */
   onRequest: () => void;
+  isDown: boolean;
 }
 
 async function sceneFor(context: TestContext): Promise<Scene> {
@@ -29,6 +30,7 @@ async function sceneFor(context: TestContext): Promise<Scene> {
   const serverClock = new ServerClock(clock);
   const server = await ApiServer.start((request, response) => {
     scene.onRequest();
+    if (scene.isDown) return void request.socket.destroy();
     response.setHeader('date', new Date(clock.now()).toUTCString());
     handlers(api.handle)(request, response);
   });
@@ -45,6 +47,7 @@ async function sceneFor(context: TestContext): Promise<Scene> {
     leases,
     reasons: [],
     onRequest: () => undefined,
+    isDown: false,
   };
   return scene;
 }
@@ -97,6 +100,22 @@ describe('waitForLease()', () => {
     const waited = scene.clock.now() - start;
     assert.ok(waited >= minute && waited <= minute + 10 * second, `${waited} ms`);
     assert.equal(scene.reasons.length, 1);
+  });
+
+  it('continues while the API server does not answer, for a minute', async (context) => {
+    const scene = await sceneFor(context);
+    put(scene, 'cp2_1');
+    scene.onRequest = () => {
+      const passed = scene.clock.now() - start;
+      scene.isDown = passed >= 10 * second && passed < 40 * second;
+    };
+    await using _ = await passing(scene.clock, wait(scene));
+    assert.ok(scene.reasons.some((reason) => reason.includes('the connection failed')));
+    scene.onRequest = () => void (scene.isDown = true);
+    const later = scene.clock.now();
+    await assert.rejects(passing(scene.clock, wait(scene)), { code: 'API_UNREACHABLE' });
+    assert.ok(scene.clock.now() - later >= minute);
+    scene.onRequest = () => void (scene.isDown = false);
   });
 
   it('ends when it is aborted', async (context) => {
