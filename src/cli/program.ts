@@ -208,7 +208,8 @@ const commands: readonly CommandEntry[] = [
   },
   {
     name: 'ca-rollover plan',
-    summary: 'Print the commands that replace the CA of this cluster, in order; run none',
+    summary:
+      'Print the commands that replace the CA kubernetes of this cluster, in order; run none',
     examples: [['ca-rollover plan', 'on a control-plane node of a kubeadm cluster, as root']],
     load: () => import('./ca-rollover-plan.ts'),
   },
@@ -231,6 +232,11 @@ const commands: readonly CommandEntry[] = [
       [
         'ca-rollover apply finish --ca kubernetes --clients-ok --old-key destroy',
         'trust the new CA alone, and destroy the key of the old CA',
+      ],
+      ['ca-rollover apply abort --ca kubernetes', 'go back one step, toward the old CA alone'],
+      [
+        'ca-rollover apply trust --ca etcd --dry-run',
+        'the same steps for the CA of etcd; also with --ca front-proxy',
       ],
     ],
     load: () => import('./ca-rollover-apply.ts'),

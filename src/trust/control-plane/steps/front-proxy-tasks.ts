@@ -1,5 +1,6 @@
 import { AgentError } from '../../../core/errors.ts';
 import { fileIn } from '../../../pki/components/component-flags.ts';
+import { keyFileOf } from '../../../pki/layout.ts';
 import { requireAggregation } from '../aggregation-check.ts';
 import { caReplacement, keyReplacement, requireKey } from '../ca-files.ts';
 import type { CheckContext } from '../check.ts';
@@ -77,7 +78,9 @@ async function requireUsualPair(node: RolloverNode): Promise<void> {
   if (found.path === expected.path) return;
   throw new AgentError(
     'CONFIG_INVALID',
-    `kube-apiserver uses ${used} of --proxy-client-cert-file, and apply replaces only ${own}`,
-    { remedy: `Set --proxy-client-cert-file and --proxy-client-key-file to the files of kubeadm` },
+    `kube-apiserver has the file ${used} as --proxy-client-cert-file, and apply replaces only ${own}`,
+    {
+      remedy: `Set these flags, as kubeadm does: --proxy-client-cert-file=${own} --proxy-client-key-file=${keyFileOf(own)}`,
+    },
   );
 }

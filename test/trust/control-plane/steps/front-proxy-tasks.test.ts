@@ -117,7 +117,7 @@ describe('planNodeStep() for the CA front-proxy', () => {
     );
     await assert.rejects(plan(node, 'switch'), {
       code: 'CONFIG_INVALID',
-      message: /\/other\.crt of --proxy-client-cert-file/,
+      message: /\/other\.crt as --proxy-client-cert-file/,
     });
   });
 });
