@@ -27,24 +27,38 @@ export function accessOf(node: RolloverNode): EtcdAccess {
 }
 
 /**
- * Waits until the member on this node accepts certificates from exactly these CAs on both ports, and all
- * members are healthy and have caught up.
+ * Waits until the member on this node accepts certificates from exactly these CAs on both ports.
  * @throws AgentError CERT_UNTRUSTED
  */
-export async function requireEtcd(
+export async function requireTrust(
   context: CheckContext,
   trusted: readonly RolloverSide[],
   signal: AbortSignal,
 ): Promise<void> {
-  const access = accessOf(context.node);
+  const { local, localPeer } = accessOf(context.node);
   const faultNow = async (): Promise<string | undefined> => {
-    for (const server of [access.local, access.localPeer]) {
+    for (const server of [local, localPeer]) {
       const fault = await faultOf(context, { server, trusted }, signal);
       if (fault !== undefined) return fault;
     }
-    return (await inspectEtcd(access, signal)).problems[0];
+    return undefined;
   };
-  const log = podLogCommand('etcd');
+  await waitUntilFine(context, signal, {
+    code: 'CERT_UNTRUSTED',
+    log: podLogCommand('etcd'),
+    faultNow,
+  });
+}
+
+/**
+ * Waits until all members are healthy and have caught up.
+ * @throws AgentError CERT_UNTRUSTED
+ */
+export async function requireMembers(context: CheckContext, signal: AbortSignal): Promise<void> {
+  const access = accessOf(context.node);
+  const faultNow = async (): Promise<string | undefined> =>
+    (await inspectEtcd(access, signal)).problems[0];
+  const log = `${podLogCommand('etcd')} # on the node of that member`;
   await waitUntilFine(context, signal, { code: 'CERT_UNTRUSTED', log, faultNow });
 }
 

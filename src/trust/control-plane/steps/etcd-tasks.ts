@@ -1,6 +1,12 @@
 import { caReplacement, keyReplacement, requireKey } from '../ca-files.ts';
 import type { CheckContext } from '../check.ts';
-import { accessOf, requireAccepted, requireApiServer, requireEtcd } from '../etcd/checks.ts';
+import {
+  accessOf,
+  requireAccepted,
+  requireApiServer,
+  requireMembers,
+  requireTrust,
+} from '../etcd/checks.ts';
 import type { PairName } from '../leaf.ts';
 import { pairPath, pairReplacement } from '../leaf.ts';
 import { caPath } from '../node-files.ts';
@@ -22,6 +28,7 @@ export async function etcdTrustTasks(context: CheckContext): Promise<FileTask[]>
       [caReplacement(node, 'trusted', both), await keyReplacement(node, 'trusted', 'old')],
       etcdRestart(context, both),
     ),
+    membersTask(context),
     apiServerTask(context),
   ];
 }
@@ -59,6 +66,7 @@ export async function etcdFinishTasks(context: CheckContext): Promise<FileTask[]
       [await keyReplacement(node, 'trusted', 'next'), caReplacement(node, 'trusted', nextAlone)],
       etcdRestart(context, nextAlone),
     ),
+    membersTask(context),
     apiServerTask(context),
   ];
 }
@@ -69,8 +77,18 @@ function etcdRestart(
 ): Pick<FileTask, 'restart' | 'check'> {
   return {
     restart: { component: 'etcd', reads: [caPath(context.node, 'trusted')] },
-    check: async (signal) => requireEtcd(context, trusted, signal),
+    check: async (signal) => requireTrust(context, trusted, signal),
   };
+}
+
+/**
+ * A task without files, so that nothing is restored. With the files of this node, its member would
+ * restart once more while another member is down, and the cluster could lose its majority.
+ */
+function membersTask(context: CheckContext): FileTask {
+  return fileTask('etcd members', [], {
+    check: async (signal) => requireMembers(context, signal),
+  });
 }
 
 function apiServerTask(context: CheckContext): FileTask {
@@ -97,7 +115,8 @@ async function serverTask(context: CheckContext): Promise<FileTask> {
         signal,
       );
       // The health of a member comes through a gateway that is a client with this certificate.
-      await requireEtcd(context, both, signal);
+      await requireTrust(context, both, signal);
+      await requireMembers(context, signal);
     },
   });
 }
@@ -113,7 +132,8 @@ async function peerTask(context: CheckContext): Promise<FileTask> {
         signal,
       );
       await requireAccepted(context, { name, by: 'the other members' }, signal);
-      await requireEtcd(context, both, signal);
+      await requireTrust(context, both, signal);
+      await requireMembers(context, signal);
     },
   });
 }

@@ -1,15 +1,29 @@
 import assert from 'node:assert/strict';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { TLSSocket } from 'node:tls';
 import type { TestContext } from 'node:test';
 import { describe, it } from 'node:test';
+import type { Clock } from '../../../../src/sys/clock.ts';
+import { systemClock } from '../../../../src/sys/clock.ts';
+import {
+  etcdFinishTasks,
+  etcdTrustTasks,
+} from '../../../../src/trust/control-plane/steps/etcd-tasks.ts';
 import { openssl } from '../../../core/openssl.ts';
-import { authorityOf } from '../../../pki/renewal/openssl-authority.ts';
+import { ApiServer, sendJson } from '../../../kube/support/api-server.ts';
 import type { OpensslPair } from '../../../pki/renewal/openssl-authority.ts';
+import {
+  authorityOf,
+  issueWithOpenssl,
+  leafExtensions,
+} from '../../../pki/renewal/openssl-authority.ts';
 import type { KubeadmTree } from '../../../pki/renewal/renewal-tree.ts';
 import { copyOf, sharedTree, writePair } from '../../../pki/renewal/renewal-tree.ts';
+import { hastened } from '../../../support/hastened-clock.ts';
 import {
   changedFiles,
+  contextOf,
   manifestIn,
   plan,
   textIn,
@@ -33,6 +47,36 @@ async function created(context: TestContext): Promise<CreatedNode> {
   return { ...copy, old: copy.authorities['etcd-ca'], next };
 }
 
+const { signal } = new AbortController();
+/** Two minutes pass in a second. Requests have their whole time. */
+const fast: Clock = { ...systemClock, elapsed: () => hastened(120).elapsed() };
+
+/** The member of this node, which trusts these CAs. It knows another member, which does not run. */
+async function memberOf(node: CreatedNode, trusted: readonly OpensslPair[]): Promise<ApiServer> {
+  const signer = node.old;
+  const extensions = [...leafExtensions.slice(0, -1), 'subjectAltName=IP:127.0.0.1'];
+  const leaf = issueWithOpenssl({ subject: '/CN=cp1', extensions, signer });
+  const ca = trusted.map(({ certificate }) => certificate);
+  const server: ApiServer = await ApiServer.start(
+    (request, response) => {
+      if (!(request.socket as TLSSocket).authorized) return void response.writeHead(401).end();
+      const clientURLs = [[server.url], ['https://127.0.0.1:1']];
+      const members = clientURLs.map((urls, at) => ({ name: `cp${at + 1}`, clientURLs: urls }));
+      const isList = request.url === '/v3/cluster/member/list';
+      sendJson(response, isList ? { members } : { leader: '7' });
+    },
+    {
+      pair: { cert: leaf.certificate.toString(), key: leaf.key.toString() },
+      tls: { ca, requestCert: true, rejectUnauthorized: false },
+    },
+  );
+  const path = manifestIn(node, 'etcd');
+  const text = await readFile(path, 'utf8');
+  const urls = text.replace(/(--listen-(?:client|peer)-urls=)\S+/g, `$1${server.url}`);
+  await writeFile(path, urls);
+  return server;
+}
+
 const pairs = ['etcd/peer', 'etcd/server', 'etcd/healthcheck-client', 'apiserver-etcd-client'];
 
 function isBy(node: KubeadmTree, ca: string, pair: string): boolean {
@@ -53,6 +97,7 @@ describe('the steps of the CA of etcd', () => {
       tasks.map(({ files, restart }) => [files.length, restart?.component, restart?.reads]),
       [
         [1, 'etcd', [join(node.certificates, 'etcd/ca.crt')]],
+        [0, undefined, undefined],
         [0, 'kube-apiserver', [join(node.certificates, 'etcd/ca.crt')]],
       ],
     );
@@ -184,6 +229,27 @@ describe('the steps of the CA of etcd', () => {
       await writeFile(path, text.replace(new RegExp(`${flag}\\S+`), `${flag}${value}`));
       const { obstacles } = await plan(node, 'trust', 'etcd');
       assert.match(obstacles[0]?.message ?? '', message);
+    });
+  }
+
+  for (const [step, tasksOf] of [
+    ['trust', etcdTrustTasks],
+    ['finish', etcdFinishTasks],
+  ] as const) {
+    it(`${step} restores nothing and stops if another member is down`, async (t) => {
+      const node = await created(t);
+      if (step === 'finish') await walkOf('etcd', node, 'trust', 'switch');
+      await using _ = await memberOf(node, step === 'trust' ? [node.old, node.next] : [node.next]);
+      const context = { ...(await contextOf(node, 'etcd')), clock: fast };
+      const [own, members, apiServer] = await tasksOf(context);
+      assert.equal(own?.restart?.component, 'etcd');
+      await own.check?.(signal);
+      assert.deepEqual([members?.files, members?.restart], [[], undefined]);
+      await assert.rejects(async () => members?.check?.(signal), {
+        code: 'CERT_UNTRUSTED',
+        message: /^the etcd member cp2 does not answer/,
+      });
+      assert.equal(apiServer?.restart?.component, 'kube-apiserver');
     });
   }
 });
