@@ -145,4 +145,6 @@ export interface Confirmed {
   readonly clients?: boolean;
   /** The time for which no client has used the old CA. */
   readonly quietMs?: number;
+  /** The step that is judged removes what `leftovers` names. */
+  readonly removesLeftovers?: boolean;
 }

@@ -40,7 +40,10 @@ export function judgeAll(input: GateInput, findings: ServerFindings): Gate[] {
   const { reasons } = judgeDroppable(input, [signer, serving, reissued]);
   // Without a probe by the old CA, it is unknown whether an API server still accepts that CA.
   const isOldAccepted = probes.some(({ byOld }) => byOld.kind === 'accepted');
-  const left = leftovers(isOldAccepted ? input : without(input, 'servers'));
+  const left =
+    input.confirmed?.removesLeftovers === true
+      ? []
+      : leftovers(isOldAccepted ? input : without(input, 'servers'));
   return [...first, signer, serving, reissued, gateOf('G8', [...reasons, ...left])];
 }
 
