@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { copyFile, readFile, rm } from 'node:fs/promises';
+import { copyFile, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { after, before, describe, it } from 'node:test';
@@ -101,7 +101,7 @@ async function plan(node: KubeadmTree, step: AnyNodeStepName): Promise<StepPlan>
   return planRolloverStep(step, requestOf(node), options);
 }
 
-function clusterTasks({ tasks }: StepPlan): string[] {
+function clusterTasks({ tasks }: Partial<StepPlan> & Pick<StepPlan, 'tasks'>): string[] {
   return tasks.flatMap((task) => (task.kind === 'cluster' ? [task.name] : []));
 }
 
@@ -123,6 +123,23 @@ async function setOther({ certificates }: KubeadmTree, step: 'trust' | 'finish')
     ['root-ca-file', name('ca.crt', 'ca-bundle.crt')],
   ]);
   await objects.changeFlags('cp2', flags);
+}
+
+const clients = '/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication';
+
+/** As an API server that trusts this CA does. API servers remove none. */
+async function publishForClients(pem: string): Promise<void> {
+  const { admin } = discovery.plane;
+  const { data } = (await admin.must({ method: 'GET', path: clients })) as {
+    readonly data: Readonly<Record<'client-ca-file', string>>;
+  };
+  const body = { data: { 'client-ca-file': `${data['client-ca-file']}${pem}` } };
+  await admin.must({ method: 'PATCH', path: clients, body });
+}
+
+/** The node trusts the CA that the cluster publishes. */
+async function trustPublished({ certificates }: KubeadmTree): Promise<void> {
+  await writeFile(join(certificates, 'ca.crt'), discovery.plane.caPem);
 }
 
 describe('planRolloverStep()', { skip }, () => {
@@ -192,16 +209,45 @@ describe('planRolloverStep()', { skip }, () => {
     await walk(node, 'trust', 'switch', 'finish');
     // Without the other node, no kube-controller-manager has the flags either.
     await setOther(node, 'finish');
+    await trustPublished(node);
+    const oldPem = tree.authorities.ca.certificate.toString();
+    await publishForClients(oldPem);
+    const { server, caPem } = discovery.plane;
+    await discovery.publish({ server, caPem: `${oldPem}${caPem}` });
     const left = await plan(node, 'finish');
+    assert.deepEqual(left.refusals, []);
     assert.deepEqual(clusterTasks(left), [
       'kube-public/cluster-info',
       kubeadmConfig,
       'kube-system/extension-apiserver-authentication',
     ]);
     assert.ok(left.tasks.every((task) => task.kind === 'cluster' && !task.isDone));
-    await taskOf(left, kubeadmConfig).run(signal);
+    for (const name of clusterTasks(left)) await taskOf(left, name).run(signal);
+    assert.ok((await discovery.content()).includes(Buffer.from(caPem).toString('base64')));
+    assert.deepEqual(clusterTasks(await plan(node, 'finish')), [kubeadmConfig]);
     assert.equal(taskOf(await plan(node, 'finish'), kubeadmConfig).isDone, true);
   });
+
+  for (const step of ['finish', 'abort'] as const) {
+    it(`refuses ${step} on a node that was off until the others had the new CA`, async (context) => {
+      const node = await copyOf(context, tree);
+      await writeManifests(node);
+      await setOther(node, 'finish');
+      const { tasks, refusals } = await plan(node, step);
+      assert.deepEqual(
+        clusterTasks({ tasks: tasks.filter(({ name }) => name !== annotation) }),
+        [],
+      );
+      assert.match(
+        refusals[0]?.message ?? '',
+        /^kube-root-ca\.crt has the CA .*, which this node lacks$/,
+      );
+      assert.match(
+        refusals[0]?.remedy ?? '',
+        /"A control-plane node was off" in docs\/ca-rollover/,
+      );
+    });
+  }
 });
 
 describe('planRolloverUndo()', { skip }, () => {
@@ -300,6 +346,7 @@ describe('planAbortStep()', { skip }, () => {
   it('changes no file of a node without a rollover', async (context) => {
     const node = await copyOf(context, tree);
     await writeManifests(node);
+    await trustPublished(node);
     const { tasks, refusals, notes } = await plan(node, 'abort');
     assert.ok(tasks.every(({ kind }) => kind === 'cluster'));
     assert.deepEqual([refusals, notes], [[], ['This node has no files of a CA rollover.']]);

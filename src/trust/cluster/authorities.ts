@@ -74,12 +74,14 @@ function requirePermission({ rootCas, trustBundles, clusterInfo }: ClusterState)
   );
 }
 
+type PublishingObjects = Pick<ClusterState, 'rootCas' | 'trustBundles' | 'clusterInfo'>;
+
 /** What servers are verified with. */
-export function publishedAuthorities(state: ClusterState): TrustAuthority[] {
+export function publishedAuthorities(state: PublishingObjects): TrustAuthority[] {
   return unionOf([], published(state));
 }
 
-function published({ rootCas, trustBundles, clusterInfo }: ClusterState): TrustAuthority[] {
+function published({ rootCas, trustBundles, clusterInfo }: PublishingObjects): TrustAuthority[] {
   return [
     ...[...valuesOf(trustBundles), ...valuesOf(rootCas)].flatMap(({ authorities }) => authorities),
     ...(clusterInfo.outcome === 'read' ? clusterInfo.value.authorities : []),

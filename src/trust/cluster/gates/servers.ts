@@ -129,7 +129,7 @@ function withoutKey(probes: readonly ServerProbe[], isOldInUse: boolean): GateRe
 }
 
 /** A node that was off until the end has no file of the rollover, so no step repairs it. */
-const returnRemedy =
+export const returnRemedy =
   'If the node was off during the rollover, copy ca.crt and ca.key to it from another control-plane node, and run there: kubeadm certs renew all; then follow "A control-plane node was off" in docs/ca-rollover.md';
 
 interface Rejection {

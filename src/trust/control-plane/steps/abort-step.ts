@@ -85,13 +85,13 @@ async function withoutFiles(request: StepRequest, options: GateOptions): Promise
   const nodes = withOwn(await readControlPlaneNodes(client, signal), request);
   const path = caPath(request, 'trusted');
   const reading = readCertificateFile(path);
-  const refusals =
-    reading.kind === 'read' && reading.certificates.length > 1 ? [lostNext(path)] : [];
-  const common = { step: 'abort', nodeName: hostName, restarts: [], gates: [], refusals } as const;
-  if (refusals.length > 0) return { ...common, tasks: [], notes: [], commands: [] };
-  const { tasks, commands } = await leftInCluster(request, options, 'abort');
+  const isLost = reading.kind === 'read' && reading.certificates.length > 1;
+  const common = { step: 'abort', nodeName: hostName, restarts: [], gates: [] } as const;
+  if (isLost) return { ...common, tasks: [], refusals: [lostNext(path)], notes: [], commands: [] };
+  const { tasks, refusals, commands } = await leftInCluster(request, options, 'abort');
   return {
     ...common,
+    refusals,
     tasks: [...tasks, ...reportTask(nodes.own, { request, isDone: isUnreported(nodes) })],
     notes: ['This node has no files of a CA rollover.'],
     commands,

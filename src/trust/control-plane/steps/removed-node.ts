@@ -1,12 +1,20 @@
 import { isSameAuthority } from '../../../core/trust-bundle.ts';
+import type { TrustAuthority } from '../../../core/trust.ts';
+import { authorityName, shortFingerprint } from '../../../core/trust.ts';
 import { readAuthority } from '../../../kube/authorities.ts';
 import { fileIn } from '../../../pki/components/component-flags.ts';
 import { findLocalNode } from '../../../pki/inventory/local-inventory.ts';
-import type { RolloverAuthorities } from '../../cluster/gate.ts';
+import { publishedAuthorities } from '../../cluster/authorities.ts';
+import type { GateReason, RolloverAuthorities } from '../../cluster/gate.ts';
+import { returnRemedy } from '../../cluster/gates/servers.ts';
+import { Bundles } from '../../cluster/read/bundles.ts';
+import { readRootCas, readTrustBundles } from '../../cluster/read/published.ts';
+import { reading } from '../../cluster/read/reading.ts';
 import { applyCommand } from '../apply-command.ts';
 import { clientAuthoritiesTask, publishedClientAuthorities } from '../client-authorities-task.ts';
 import { clusterInfoTask, removeManagerFlagsTask } from '../cluster-tasks.ts';
 import { certificatesAt } from '../node-files.ts';
+import type { ControlPlaneNode } from '../control-plane-nodes.ts';
 import type { ControlPlane } from '../node-order.ts';
 import { nodesBehind } from '../node-order.ts';
 import type { StepPlan, StepRequest } from '../step-plan.ts';
@@ -23,21 +31,30 @@ export async function leftInCluster(
   request: StepRequest,
   options: Pick<GateOptions, 'confirmed'>,
   step: 'finish' | 'abort' = 'finish',
-): Promise<Pick<StepPlan, 'tasks' | 'commands'>> {
+): Promise<Pick<StepPlan, 'tasks' | 'refusals' | 'commands'>> {
   const plane = await readControlPlane(request, options);
   const behind = nodesBehind('finish', plane);
-  return {
-    tasks: behind.length > 0 ? [] : await tasksLeft(plane, request, step),
-    commands: behind.map((node) => `${applyCommand(step, 'kubernetes')} # on ${node}`),
-  };
+  const commands = behind.map((node) => `${applyCommand(step, 'kubernetes')} # on ${node}`);
+  if (behind.length > 0) return { tasks: [], refusals: [], commands };
+  const former = await formerAuthorities(request);
+  const published = former.length === 0 ? [] : await readPublished(request);
+  const refusals = notFormer(former, { published, others: plane.others });
+  const tasks = refusals.length > 0 ? [] : await tasksLeft(former, { plane, request, step });
+  return { tasks, refusals, commands };
 }
 
 async function tasksLeft(
-  { flags }: ControlPlane,
-  request: StepRequest,
-  step: 'finish' | 'abort',
+  former: readonly FormerAuthority[],
+  {
+    plane: { flags },
+    request,
+    step,
+  }: {
+    readonly plane: ControlPlane;
+    readonly request: StepRequest;
+    readonly step: 'finish' | 'abort';
+  },
 ): Promise<ClusterTask[]> {
-  const former = await formerAuthorities(request);
   return [
     ...(
       await Promise.all(former.map(async (both) => clusterInfoTask(request, both, 'next')))
@@ -51,11 +68,66 @@ async function tasksLeft(
   ];
 }
 
+/** `old` is the CA that this node lacks, and `next` the first CA of this node. */
+type FormerAuthority = Required<RolloverAuthorities>;
+
+/** What shows which CA the cluster uses. */
+interface UsedAuthorities {
+  /** What servers are verified with, without cluster-info. */
+  readonly published: readonly TrustAuthority[];
+  /** The other control-plane Nodes. */
+  readonly others: readonly ControlPlaneNode[];
+}
+
+/**
+ * Why a CA that this node lacks may not be removed. A node that was off until the others had done their
+ * steps lacks the CA that the cluster uses. The reports are needed too, because kube-controller-manager
+ * of that node publishes its CA if it becomes the leader.
+ */
+export function notFormer(
+  former: readonly FormerAuthority[],
+  { published, others }: UsedAuthorities,
+): GateReason[] {
+  return former.flatMap(({ old, next }) => [
+    ...wrongPublished({ old, next }, published),
+    ...others
+      .filter(({ report }) => report?.authorities.includes(shortFingerprint(old.fingerprint)))
+      .map(({ name }): GateReason => ({
+        state: 'waiting',
+        message: `the node ${name} reports the CA ${authorityName(old)}, which this node lacks`,
+        remedy: `If ${name} has changed since its last report, run there: nodecertd trust sync. ${returnRemedy}`,
+      })),
+  ]);
+}
+
+function wrongPublished(
+  { old, next }: FormerAuthority,
+  published: readonly TrustAuthority[],
+): GateReason[] {
+  const isPublished = (one: TrustAuthority): boolean =>
+    published.some((other) => isSameAuthority(one, other));
+  if (isPublished(next) && !isPublished(old)) return [];
+  const found = isPublished(old)
+    ? `has the CA ${authorityName(old)}, which this node lacks`
+    : `lacks the CA ${authorityName(next)} of this node`;
+  const remedy = `Wait until kube-controller-manager has published its CA after the step on the last node, and run this command again. ${returnRemedy}`;
+  return [{ state: 'waiting', message: `kube-root-ca.crt ${found}`, remedy }];
+}
+
+async function readPublished({ client, signal }: StepRequest): Promise<TrustAuthority[]> {
+  const reader = { client, signal, bundles: new Bundles() };
+  return publishedAuthorities({
+    rootCas: await reading(() => readRootCas(reader)),
+    trustBundles: await reading(() => readTrustBundles(reader)),
+    clusterInfo: { outcome: 'absent' },
+  });
+}
+
 /**
  * No file of this node has the old CA. But API servers never remove a CA of clients from their
  * ConfigMap, so an old CA is one that kube-apiserver of this node no longer accepts.
  */
-async function formerAuthorities(request: StepRequest): Promise<Required<RolloverAuthorities>[]> {
+async function formerAuthorities(request: StepRequest): Promise<FormerAuthority[]> {
   const { components } = await findLocalNode(request.directories);
   const path = fileIn(
     components.find(({ name }) => name === 'kube-apiserver'),

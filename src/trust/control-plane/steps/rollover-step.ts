@@ -64,8 +64,8 @@ async function withoutFiles(
   const common = { step, nodeName: hostName, tasks: [], restarts: [], gates: [], commands: [] };
   if (step === 'finish') {
     const notes = ['This node has no files of a CA rollover.'];
-    const left = ca === 'kubernetes' ? await leftInCluster(request, options) : {};
-    return { ...common, refusals: [], notes, ...left };
+    const left = ca === 'kubernetes' ? await leftInCluster(request, options) : { refusals: [] };
+    return { ...common, notes, ...left };
   }
   const missing: GateReason = {
     state: 'waiting',
