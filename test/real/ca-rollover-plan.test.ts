@@ -20,6 +20,7 @@ import { planRolloverStep } from '../../src/trust/control-plane/steps/rollover-s
 import { planRolloverUndo } from '../../src/trust/control-plane/steps/rollover-undo.ts';
 import type { ClusterTask } from '../../src/trust/control-plane/task.ts';
 import { clientFor } from '../kube/support/kubeconfig-client.ts';
+import { authorityOf } from '../pki/renewal/openssl-authority.ts';
 import type { KubeadmTree } from '../pki/renewal/renewal-tree.ts';
 import { copyOf, sharedTree } from '../pki/renewal/renewal-tree.ts';
 import { ControlPlaneObjects } from '../support/control-plane-objects.ts';
@@ -128,12 +129,12 @@ async function setOther({ certificates }: KubeadmTree, step: 'trust' | 'finish')
 const clients = '/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication';
 
 /** As an API server that trusts this CA does. API servers remove none. */
-async function publishForClients(pem: string): Promise<void> {
+async function publishForClients(pem: string, key = 'client-ca-file'): Promise<void> {
   const { admin } = discovery.plane;
   const { data } = (await admin.must({ method: 'GET', path: clients })) as {
-    readonly data: Readonly<Record<'client-ca-file', string>>;
+    readonly data: Readonly<Record<string, string>>;
   };
-  const body = { data: { 'client-ca-file': `${data['client-ca-file']}${pem}` } };
+  const body = { data: { [key]: `${data[key] ?? ''}${pem}` } };
   await admin.must({ method: 'PATCH', path: clients, body });
 }
 
@@ -248,6 +249,53 @@ describe('planRolloverStep()', { skip }, () => {
       );
     });
   }
+});
+
+/** The Node cp2 reports the issuer of its certificate, and the number of CAs in its file. */
+async function reportProxy(issuer: string, count: number): Promise<void> {
+  const [found] = readAuthorities(Buffer.from(issuer)).authorities;
+  assert.ok(found !== undefined);
+  const value = formatControlPlaneAnnotation({
+    authorities: [],
+    leaves: {},
+    startedAt: {},
+    reportedAt: Date.now(),
+    frontProxyClient: shortFingerprint(found.fingerprint),
+    frontProxyAuthorities: count,
+  });
+  await annotateNode(client, { name: 'cp2', key: controlPlaneAnnotationKey, value }, signal);
+}
+
+async function finishProxy(node: KubeadmTree): Promise<StepPlan> {
+  return planRolloverStep('finish', { ...requestOf(node), ca: 'front-proxy' }, options);
+}
+
+describe('finish of the CA front-proxy on a node without files of the rollover', { skip }, () => {
+  it('deletes the ConfigMap if the last node was removed, and not before', async (context) => {
+    const node = await copyOf(context, tree);
+    await writeManifests(node);
+    const own = await readFile(join(node.certificates, 'front-proxy-ca.crt'), 'utf8');
+    const former = authorityOf({ subject: '/CN=front-proxy-ca' }).certificate.toString();
+    await publishForClients(`${former}${own}`, 'requestheader-client-ca-file');
+
+    await reportProxy(own, 2);
+    const early = await finishProxy(node);
+    assert.deepEqual([early.tasks, early.refusals], [[], []]);
+    const command = 'nodecertd ca-rollover apply finish --ca front-proxy # on cp2';
+    assert.deepEqual(early.commands, [command]);
+
+    await reportProxy(former, 1);
+    const off = await finishProxy(node);
+    assert.deepEqual(off.tasks, []);
+    assert.match(off.refusals[0]?.message ?? '', /^the node cp2 reports the CA /);
+
+    await reportProxy(own, 1);
+    const left = await finishProxy(node);
+    assert.deepEqual(left.refusals, []);
+    assert.deepEqual(clusterTasks(left), ['kube-system/extension-apiserver-authentication']);
+    for (const name of clusterTasks(left)) await taskOf(left, name).run(signal);
+    assert.deepEqual((await finishProxy(node)).tasks, []);
+  });
 });
 
 describe('planRolloverUndo()', { skip }, () => {

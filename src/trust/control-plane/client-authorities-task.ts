@@ -29,12 +29,12 @@ const clientAuthorities: ConfigMapName = {
 };
 export const configMapOfClients = configMapName(clientAuthorities);
 
-/** Where the ConfigMap has the CAs of clients, by the CA that is replaced. */
-const keys = {
+/** Where the ConfigMap has the CAs of clients, by the CA that is replaced. Flags of kube-apiserver have the same names. */
+export const clientKeys = {
   kubernetes: 'client-ca-file',
   'front-proxy': 'requestheader-client-ca-file',
 } as const;
-type ClientKind = keyof typeof keys;
+export type ClientKind = keyof typeof clientKeys;
 
 /** API servers add their CAs to a ConfigMap that exists within a second. */
 const settling = 3 * second;
@@ -94,7 +94,7 @@ function hasOld(found: ConfigMap, { old, clients }: RemovedAuthority): boolean {
 }
 
 function authoritiesFor(clients: ClientKind, { data }: ConfigMap): readonly TrustAuthority[] {
-  return readAuthorities(Buffer.from(data[keys[clients]] ?? '')).authorities;
+  return readAuthorities(Buffer.from(data[clientKeys[clients]] ?? '')).authorities;
 }
 
 /** In words: the step `abort` removes the new CA. */
@@ -109,7 +109,7 @@ function stillTrusted(removed: RemovedAuthority): AgentError {
     'API_CONFLICT',
     `an API server has added ${name} ${authorityName(old)} to ${configMapOfClients} again`,
     {
-      remedy: `Find the API server that has ${name} in --${keys[clients]}${clients === 'kubernetes' ? ': nodecertd ca-rollover status' : ''}. Run the step ${step} on its node, and then run this command again`,
+      remedy: `Find the API server that has ${name} in --${clientKeys[clients]}${clients === 'kubernetes' ? ': nodecertd ca-rollover status' : ''}. Run the step ${step} on its node, and then run this command again`,
     },
   );
 }

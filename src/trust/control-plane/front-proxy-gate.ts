@@ -140,6 +140,30 @@ function rejection(
   }
 }
 
+/**
+ * The API servers of which it is unknown whether they accept the old CA. The last node that does the
+ * step `finish` deletes the ConfigMap, so each node has to know whether it is the last one. A server
+ * that answers no probe at all is among the rejections already.
+ */
+export function unanswered(
+  { servers }: FrontProxyFacts,
+  { except }: FrontProxyQuestion,
+): GateReason[] {
+  return servers
+    .filter(({ name, next }) => !except.has(name) && next.kind !== 'failed')
+    .flatMap(({ name, old }): GateReason[] =>
+      old.kind !== 'failed'
+        ? []
+        : [
+            {
+              state: 'waiting',
+              message: `kube-apiserver on ${name} does not answer a probe: ${old.reason}`,
+              remedy: `Run this command again; or ignore this node: --except ${name}`,
+            },
+          ],
+    );
+}
+
 /** The control-plane nodes whose kube-apiserver still uses a certificate from the old CA. */
 export function oldProxies(facts: FrontProxyFacts, question: FrontProxyQuestion): GateReason[] {
   return withoutNext(facts, question).map(({ name, report }) => ({

@@ -12,6 +12,7 @@ import {
   nextProxies,
   oldProxies,
   rejectionsOf,
+  unanswered,
 } from '../../../src/trust/control-plane/front-proxy-gate.ts';
 import { next, old } from './check-context.ts';
 
@@ -146,5 +147,26 @@ describe('nextProxies()', () => {
     assert.deepEqual(nextProxies(facts(), question(), false), []);
     const [reason] = nextProxies(facts({ others: [cp2(next)] }), question(), true);
     assert.deepEqual(reason?.objects, ['cp1', 'cp2']);
+  });
+});
+
+function withCp2(probe: FrontProxyProbe): FrontProxyFacts {
+  return facts({ servers: [{ name: 'cp2', isOwn: false, ...probe }] });
+}
+
+describe('unanswered()', () => {
+  const failed = { kind: 'failed', reason: 'socket hang up' } as const;
+  it('names an API server that may still accept the old CA, unless it is excepted', () => {
+    const found = withCp2({ old: failed, next: accepted });
+    assert.deepEqual(texts(unanswered(found, question())), [
+      'waiting: kube-apiserver on cp2 does not answer a probe: socket hang up',
+    ]);
+    assert.deepEqual(unanswered(found, question('cp2')), []);
+  });
+
+  it('leaves a server that answers no probe to rejectionsOf()', () => {
+    const found = withCp2({ old: failed, next: failed });
+    assert.deepEqual(unanswered(found, question()), []);
+    assert.equal(rejectionsOf('next', found, question()).length, 1);
   });
 });

@@ -8,9 +8,15 @@ import { uploadedCertificatesTask } from '../cluster-tasks.ts';
 import type { FrontProxyFacts } from '../front-proxy-facts.ts';
 import { readFrontProxyFacts } from '../front-proxy-facts.ts';
 import type { FrontProxyQuestion } from '../front-proxy-gate.ts';
-import { nextProxies, oldProxies, rejectionsOf, withoutNext } from '../front-proxy-gate.ts';
+import {
+  nextProxies,
+  oldProxies,
+  rejectionsOf,
+  unanswered,
+  withoutNext,
+} from '../front-proxy-gate.ts';
 import { readLeaf } from '../leaf.ts';
-import { reportTask } from '../new-authority-report.ts';
+import { reportedCount, reportTask } from '../new-authority-report.ts';
 import type { NodeStepName } from '../node-step.ts';
 import type { StepPlan } from '../step-plan.ts';
 import type { ClusterTask } from '../task.ts';
@@ -94,16 +100,26 @@ function nodesBehind({ step, facts, question }: FrontProxyStep): string[] {
     case 'switch':
       return withoutNext(facts, question).map(({ name }) => name);
     case 'finish':
-      return others.filter(({ old }) => old.kind !== 'rejected').map(({ name }) => name);
+      return others.filter((server) => trustsOld(server, facts)).map(({ name }) => name);
     default:
       return step satisfies never;
   }
 }
 
+/** Without the key of the old CA, only the report of the node shows it. */
+function trustsOld(
+  { name, old }: FrontProxyFacts['servers'][number],
+  { others }: FrontProxyFacts,
+): boolean {
+  if (old.kind !== 'no-key') return old.kind === 'accepted';
+  const report = others.find((other) => other.name === name)?.report;
+  return report !== undefined && reportedCount(report, 'front-proxy') > 1;
+}
+
 function judge({ step, facts, question }: FrontProxyStep): Judgement {
   const reasons = [
     ...(step === 'trust' ? [] : rejectionsOf('next', facts, question)),
-    ...(step === 'finish' ? oldProxies(facts, question) : []),
+    ...(step === 'finish' ? [...unanswered(facts, question), ...oldProxies(facts, question)] : []),
   ];
   return { gates: [], reasons };
 }

@@ -11,10 +11,17 @@ import { Bundles } from '../../cluster/read/bundles.ts';
 import { readRootCas, readTrustBundles } from '../../cluster/read/published.ts';
 import { reading } from '../../cluster/read/reading.ts';
 import { applyCommand } from '../apply-command.ts';
-import { clientAuthoritiesTask, publishedClientAuthorities } from '../client-authorities-task.ts';
+import type { ClientKind } from '../client-authorities-task.ts';
+import {
+  clientAuthoritiesTask,
+  clientKeys,
+  publishedClientAuthorities,
+} from '../client-authorities-task.ts';
 import { clusterInfoTask, removeManagerFlagsTask } from '../cluster-tasks.ts';
 import { certificatesAt } from '../node-files.ts';
 import type { ControlPlaneNode } from '../control-plane-nodes.ts';
+import { readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
+import { reportedCount } from '../new-authority-report.ts';
 import type { ControlPlane } from '../node-order.ts';
 import { nodesBehind } from '../node-order.ts';
 import type { StepPlan, StepRequest } from '../step-plan.ts';
@@ -36,7 +43,7 @@ export async function leftInCluster(
   const behind = nodesBehind('finish', plane);
   const commands = behind.map((node) => `${applyCommand(step, 'kubernetes')} # on ${node}`);
   if (behind.length > 0) return { tasks: [], refusals: [], commands };
-  const former = await formerAuthorities(request);
+  const former = await formerAuthorities(request, 'kubernetes');
   const published = former.length === 0 ? [] : await readPublished(request);
   const refusals = notFormer(former, { published, others: plane.others });
   const tasks = refusals.length > 0 ? [] : await tasksLeft(former, { plane, request, step });
@@ -124,20 +131,82 @@ async function readPublished({ client, signal }: StepRequest): Promise<TrustAuth
 }
 
 /**
+ * The same for the CA `front-proxy`, which only the ConfigMap of the API servers has.
+ * @throws AgentError as KubeClient.request
+ */
+export async function leftByFrontProxies(
+  request: StepRequest,
+  { confirmed: { exceptNodes } }: Pick<GateOptions, 'confirmed'>,
+): Promise<Pick<StepPlan, 'tasks' | 'refusals' | 'commands'>> {
+  const { client, signal } = request;
+  const nodes = withOwn(await readControlPlaneNodes(client, signal), request);
+  const others = nodes.others.filter(({ name }) => exceptNodes?.has(name) !== true);
+  const behind = others.filter(
+    ({ report }) => report !== undefined && reportedCount(report, 'front-proxy') > 1,
+  );
+  const commands = behind.map(
+    ({ name }) => `${applyCommand('finish', 'front-proxy')} # on ${name}`,
+  );
+  if (behind.length > 0) return { tasks: [], refusals: [], commands };
+  const former = await formerAuthorities(request, 'front-proxy');
+  const [first] = former;
+  const refusals = first === undefined ? [] : otherProxies(first.next, others);
+  if (refusals.length > 0) return { tasks: [], refusals, commands };
+  const tasks = former.map(({ old }) =>
+    clientAuthoritiesTask(request, { old, clients: 'front-proxy' }),
+  );
+  return { tasks: await Promise.all(tasks), refusals, commands };
+}
+
+/**
+ * Why the CAs that this node lacks may be in use: another kube-apiserver does not identify itself with a
+ * certificate from the CA of this node.
+ */
+export function otherProxies(
+  own: TrustAuthority,
+  others: readonly ControlPlaneNode[],
+): GateReason[] {
+  const digits = shortFingerprint(own.fingerprint);
+  return others.flatMap(({ name, report }): GateReason[] => {
+    if (report?.frontProxyClient === digits) return [];
+    if (report?.frontProxyClient === undefined) {
+      return [
+        {
+          state: 'waiting',
+          message: `the node ${name} has not reported the issuer of its certificate front-proxy-client`,
+          remedy: `Run on ${name}: nodecertd trust sync; or ignore this node: --except ${name}`,
+        },
+      ];
+    }
+    return [
+      {
+        state: 'waiting',
+        message: `the node ${name} reports the CA ${report.frontProxyClient} as the issuer of its certificate front-proxy-client, and this node has the CA ${authorityName(own)}`,
+        remedy:
+          'If one of the two nodes was off during the rollover, copy front-proxy-ca.crt and front-proxy-ca.key to it from the other node, and run there: kubeadm certs renew front-proxy-client; nodecertd trust sync',
+      },
+    ];
+  });
+}
+
+/**
  * No file of this node has the old CA. But API servers never remove a CA of clients from their
  * ConfigMap, so an old CA is one that kube-apiserver of this node no longer accepts.
  */
-async function formerAuthorities(request: StepRequest): Promise<FormerAuthority[]> {
+async function formerAuthorities(
+  request: StepRequest,
+  clients: ClientKind,
+): Promise<FormerAuthority[]> {
   const { components } = await findLocalNode(request.directories);
   const path = fileIn(
     components.find(({ name }) => name === 'kube-apiserver'),
-    'client-ca-file',
+    clientKeys[clients],
   );
   const found = path === undefined ? undefined : await certificatesAt(request.tree, path);
   const [next, ...others] = (found ?? []).map(({ der }) => readAuthority(der));
   if (next === undefined) return [];
   const accepted = [next, ...others];
-  const published = await publishedClientAuthorities(request, 'kubernetes');
+  const published = await publishedClientAuthorities(request, clients);
   return published
     .filter((one) => !accepted.some((other) => isSameAuthority(one, other)))
     .map((old) => ({ old, next }));

@@ -14,7 +14,7 @@ import type { CaName } from '../task.ts';
 import { aggregationBefore, frontProxyCluster } from './front-proxy.ts';
 import { etcdCluster } from './etcd.ts';
 import { kubernetesCluster } from './kubernetes.ts';
-import { leftInCluster } from './removed-node.ts';
+import { leftByFrontProxies, leftInCluster } from './removed-node.ts';
 import type { GateOptions, Judgement, StepCluster, StepClusterQuestion } from './step-cluster.ts';
 
 /**
@@ -55,6 +55,12 @@ export async function planRolloverStep(
   };
 }
 
+/** The CA of etcd is in no object. */
+const leftAfterFinish: Partial<Record<CaName, typeof leftByFrontProxies>> = {
+  kubernetes: leftInCluster,
+  'front-proxy': leftByFrontProxies,
+};
+
 async function withoutFiles(
   step: NodeStepName,
   request: StepRequest,
@@ -64,8 +70,8 @@ async function withoutFiles(
   const common = { step, nodeName: hostName, tasks: [], restarts: [], gates: [], commands: [] };
   if (step === 'finish') {
     const notes = ['This node has no files of a CA rollover.'];
-    const left = ca === 'kubernetes' ? await leftInCluster(request, options) : { refusals: [] };
-    return { ...common, notes, ...left };
+    const left = leftAfterFinish[ca];
+    return { ...common, refusals: [], notes, ...(await left?.(request, options)) };
   }
   const missing: GateReason = {
     state: 'waiting',

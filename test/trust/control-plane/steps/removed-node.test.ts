@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import type { TrustAuthority } from '../../../../src/core/trust.ts';
 import { shortFingerprint } from '../../../../src/core/trust.ts';
 import type { ControlPlaneNode } from '../../../../src/trust/control-plane/control-plane-nodes.ts';
-import { notFormer } from '../../../../src/trust/control-plane/steps/removed-node.ts';
+import { notFormer, otherProxies } from '../../../../src/trust/control-plane/steps/removed-node.ts';
 import { next as nextPair, old as oldPair } from '../check-context.ts';
 
 const { authority: old } = oldPair;
@@ -47,5 +47,28 @@ describe('notFormer()', () => {
     assert.deepEqual(more, []);
     assert.match(reason?.message ?? '', /^the node cp2 reports the CA CN=kubernetes \(/);
     assert.match(reason?.remedy ?? '', /nodecertd trust sync\. If the node was off/);
+  });
+});
+
+function proxyOn(name: string, issuer?: TrustAuthority): ControlPlaneNode {
+  const node = { ...cp2(old), name };
+  const frontProxyClient = issuer && shortFingerprint(issuer.fingerprint);
+  if (node.report === undefined || frontProxyClient === undefined) return node;
+  return { ...node, report: { ...node.report, frontProxyClient } };
+}
+
+describe('otherProxies()', () => {
+  it('is empty if every other kube-apiserver uses a certificate from the CA of this node', () => {
+    assert.deepEqual(otherProxies(next, [proxyOn('cp2', next)]), []);
+    assert.deepEqual(otherProxies(next, []), []);
+  });
+
+  it('names a node with another CA, and a node without a report', () => {
+    const [other, unknown, ...more] = otherProxies(next, [proxyOn('cp2', old), proxyOn('cp3')]);
+    assert.deepEqual(more, []);
+    assert.match(other?.message ?? '', /^the node cp2 reports the CA [0-9a-f]{16} as the issuer/);
+    assert.match(other?.remedy ?? '', /kubeadm certs renew front-proxy-client/);
+    assert.match(unknown?.message ?? '', /^the node cp3 has not reported the issuer/);
+    assert.match(unknown?.remedy ?? '', /nodecertd trust sync; or .* --except cp3$/);
   });
 });
