@@ -11,16 +11,17 @@ const interrupted = gateInput({
   trustBundles: read(new Map([['bundle', onlyNext]])),
 });
 
+function leftoversWith(removesLeftovers: boolean): string[] {
+  const gates = judgeAll({ ...interrupted, confirmed: { removesLeftovers } }, findings);
+  const messages = gates.flatMap(({ reasons }) => reasons.map(({ message }) => message));
+  return messages.filter((message) => message.includes('extension-apiserver-authentication'));
+}
+
 describe('judgeAll()', () => {
   it('closes G8 while an object has the old CA that the judged step does not remove', () => {
-    const leftoversIn = (removesLeftovers: boolean): string[] => {
-      const gates = judgeAll({ ...interrupted, confirmed: { removesLeftovers } }, findings);
-      const messages = gates.flatMap(({ reasons }) => reasons.map(({ message }) => message));
-      return messages.filter((message) => message.includes('extension-apiserver-authentication'));
-    };
-    assert.deepEqual(leftoversIn(false), [
+    assert.deepEqual(leftoversWith(false), [
       'kube-system/extension-apiserver-authentication still has the old CA',
     ]);
-    assert.deepEqual(leftoversIn(true), []);
+    assert.deepEqual(leftoversWith(true), []);
   });
 });
