@@ -15,8 +15,10 @@ import { readControlPlaneNodes } from './control-plane-nodes.ts';
 import { logOf } from './managed-component.ts';
 import type { MirrorPod } from './mirror-pods.ts';
 import { readMirrorPods } from './mirror-pods.ts';
+import type { CaName } from './task.ts';
 
 export interface HealthQuestion {
+  readonly ca: CaName;
   /** With the credential of an administrator. */
   readonly client: KubeClient;
   readonly directories: KubernetesDirectories;
@@ -26,7 +28,7 @@ export interface HealthQuestion {
   readonly components: readonly Component[];
   /**
    * The node has done the step before. Then kube-controller-manager and kube-scheduler may be broken,
-   * because the step repairs them.
+   * because the step repairs them. With the CA `etcd`, this is true of all components of this node.
    */
   readonly isRepair: boolean;
   /** Nodes that the administrator has excepted, because they are off. */
@@ -43,8 +45,9 @@ export interface HealthQuestion {
  * @throws AgentError as KubeClient.request
  */
 export async function healthProblems(question: HealthQuestion): Promise<GateReason[]> {
-  const { client, signal, exceptNodes } = question;
-  const isExpected = (node: string): boolean => exceptNodes?.has(node) !== true;
+  const { client, signal, exceptNodes, hostName } = question;
+  const isExpected = (node: string): boolean =>
+    exceptNodes?.has(node) !== true && !(repairsEtcd(question) && node === hostName);
   const nodes = (await readControlPlaneNodes(client, signal)).filter(({ name }) =>
     isExpected(name),
   );
@@ -98,8 +101,17 @@ function isRepaired(
   return isRepair && repaired.has(component);
 }
 
+/**
+ * Without its member of etcd, kube-apiserver of this node is down, and so is each component that connects
+ * to it, which may include the kubelet.
+ */
+function repairsEtcd({ ca, isRepair }: HealthQuestion): boolean {
+  return isRepair && ca === 'etcd';
+}
+
 /** The cluster may not have noticed yet that a component of this node does not answer. */
 async function unhealthyHere(question: HealthQuestion): Promise<GateReason[]> {
+  if (repairsEtcd(question)) return [];
   const { components, directories, version, clock, signal } = question;
   const checked = components.map(async (component) => {
     const { name } = component;
@@ -124,9 +136,11 @@ async function unhealthyElsewhere(question: HealthQuestion): Promise<GateReason[
   const all = await otherApiServers(client, { nodeName: hostName, addresses }, signal);
   const servers = all.filter(({ name }) => exceptNodes?.has(name) !== true);
   const { access } = client;
+  // The steps of the CA `etcd` check all members, and require that kube-apiserver uses only its own one.
+  const members = repairsEtcd(question) ? [] : unhealthyMembers(etcdMembersOf(components), signal);
   const problems = await Promise.all([
     unhealthyServers(servers, { access, version, clock, signal }),
-    unhealthyMembers(etcdMembersOf(components), signal),
+    members,
   ]);
   return problems.flat().flatMap((problem) => waiting(problem));
 }

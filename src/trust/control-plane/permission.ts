@@ -15,7 +15,6 @@ import type { CaName, Step } from './task.ts';
 import { caNames } from './task.ts';
 
 export interface StepQuestion extends HealthQuestion {
-  readonly ca: CaName;
   readonly step: Step;
   /** The new CA of this node; absent before the step `create`. */
   readonly next?: TrustAuthority;

@@ -4,7 +4,7 @@ import type { GateReason, RolloverSide } from '../../cluster/gate.ts';
 import { sideNames } from '../../cluster/gates/verdict.ts';
 import { applyCommand } from '../apply-command.ts';
 import { undoCommand } from '../task-run.ts';
-import type { Step } from '../task.ts';
+import type { NodeStepName } from '../node-step.ts';
 import { placeOf } from './member-health.ts';
 import type { MemberProbe } from './member-probes.ts';
 
@@ -33,15 +33,28 @@ export function peerConflicts(probes: readonly MemberProbe[]): PeerConflict[] {
   });
 }
 
-/** True if this step on this member ends the conflict. */
+/** A step or its undo, on one member. The undo of `switch` replaces certificates at any time. */
+export type MemberChange = NodeStepName | 'undo trust' | 'undo finish';
+
+/** True if this change of this member ends the conflict. */
 export function repairs(
-  step: Step,
+  change: MemberChange,
   own: string,
   { serving, by, rejecting }: PeerConflict,
 ): boolean {
-  return by === 'next'
-    ? step === 'trust' && rejecting === own
-    : step !== 'trust' && serving === own;
+  switch (change) {
+    case 'trust':
+      return by === 'next' && rejecting === own;
+    case 'switch':
+    case 'finish':
+      return by === 'old' && serving === own;
+    case 'undo finish':
+      return by === 'old' && rejecting === own;
+    case 'undo trust':
+      return false;
+    default:
+      return change satisfies never;
+  }
 }
 
 export function conflictReason({ serving, by, rejecting }: PeerConflict): GateReason {

@@ -4,30 +4,37 @@ import { formatHostPort } from '../../../core/host-port.ts';
 import type { EtcdAccess } from './access.ts';
 import type { EtcdMember, MemberStatus } from './member-api.ts';
 import { healthProblem, readMembers, readStatus } from './member-api.ts';
+import { serverAt } from './member-probes.ts';
 
 /** The etcd cluster, and why no member may restart now. */
 export interface EtcdCluster {
-  /** Empty if the member on this node does not answer. */
+  /** Empty if no member answers that this node can find. */
   readonly members: readonly EtcdMember[];
-  /** One sentence each, without a final period. */
-  readonly problems: readonly string[];
+  readonly problems: readonly MemberProblem[];
 }
+
+export interface MemberProblem {
+  /** Absent if the port for clients on this node does not answer. */
+  readonly member?: EtcdMember;
+  /** One sentence without a final period. */
+  readonly message: string;
+}
+
+/** The URLs for clients of the members on other nodes, as the cluster knows them. */
+export type Elsewhere = () => Promise<readonly URL[]>;
 
 /**
  * Each member has to be healthy, has to vote, and has to have everything in its database that the
  * cluster had committed when the check began. Otherwise the restart of another member could stop all
- * writes.
- * @throws AgentError ABORTED
+ * writes. If the member on this node does not answer, another one names the members.
+ * @throws AgentError ABORTED, and the errors of `elsewhere`
  */
-export async function inspectEtcd(access: EtcdAccess, signal: AbortSignal): Promise<EtcdCluster> {
-  let members: readonly EtcdMember[];
-  try {
-    members = await readMembers(access, signal);
-  } catch (error) {
-    signal.throwIfAborted();
-    const place = formatHostPort(access.local);
-    return { members: [], problems: [`etcd at ${place} does not answer: ${reasonOf(error)}`] };
-  }
+export async function inspectEtcd(
+  access: EtcdAccess,
+  signal: AbortSignal,
+  elsewhere: Elsewhere = async () => [],
+): Promise<EtcdCluster> {
+  const { members, problems: local } = await findMembers(access, signal, elsewhere);
   const asked = await Promise.all(members.map((member) => inspectMember(member, access, signal)));
   const committed = asked.flatMap(({ status }) => (status === undefined ? [] : [status.committed]));
   const target = committed.reduce((most, index) => (index > most ? index : most), 0n);
@@ -39,7 +46,30 @@ export async function inspectEtcd(access: EtcdAccess, signal: AbortSignal): Prom
     ),
   );
   const late = lagging.filter((problem) => problem !== undefined);
-  return { members, problems: [...asked.flatMap(({ problems }) => problems), ...late] };
+  const problems = asked.flatMap(({ member, problems: messages }) =>
+    messages.map((message) => ({ member, message })),
+  );
+  return { members, problems: [...local, ...problems, ...late] };
+}
+
+async function findMembers(
+  access: EtcdAccess,
+  signal: AbortSignal,
+  elsewhere: Elsewhere,
+): Promise<EtcdCluster> {
+  try {
+    return { members: await readMembers(access, signal), problems: [] };
+  } catch (error) {
+    signal.throwIfAborted();
+    const place = formatHostPort(access.local);
+    const problems = [{ message: `etcd at ${place} does not answer: ${reasonOf(error)}` }];
+    for (const local of (await elsewhere()).flatMap(serverAt)) {
+      const members = await readMembers({ ...access, local }, signal).catch(() => []);
+      signal.throwIfAborted();
+      if (members.length > 0) return { members, problems };
+    }
+    return { members: [], problems };
+  }
 }
 
 interface InspectedMember {
@@ -77,16 +107,17 @@ async function lagOf(
   { member, target }: { readonly member: EtcdMember; readonly target: bigint },
   access: EtcdAccess,
   signal: AbortSignal,
-): Promise<string | undefined> {
+): Promise<MemberProblem | undefined> {
   const [url] = member.clientUrls;
   if (url === undefined) return undefined;
   try {
     const { applied } = await readStatus(url, access, signal);
     if (applied >= target) return undefined;
-    return `${placeOf(member)} is behind: it has applied ${applied} of ${target} entries`;
+    const message = `${placeOf(member)} is behind: it has applied ${applied} of ${target} entries`;
+    return { member, message };
   } catch (error) {
     signal.throwIfAborted();
-    return `${placeOf(member)} does not answer: ${reasonOf(error)}`;
+    return { member, message: `${placeOf(member)} does not answer: ${reasonOf(error)}` };
   }
 }
 

@@ -84,7 +84,8 @@ function remoteServers(etcd: Component, server: Component): GateReason[] {
   ];
 }
 
-function urlsIn({ flags }: Component, flag: string): URL[] {
+/** The URLs of a flag, in which commas separate them. */
+export function urlsIn({ flags }: Pick<Component, 'flags'>, flag: string): URL[] {
   const texts = (flagValue(flags, flag) ?? '').split(',');
   return texts.flatMap((text) => URL.parse(text.trim()) ?? []);
 }

@@ -5,7 +5,7 @@ import { etcdAccess } from '../etcd/access.ts';
 import { rejectingOld, servingNext } from '../etcd/gates.ts';
 import { inspectEtcd } from '../etcd/member-health.ts';
 import { etcdObstacles } from '../etcd/support.ts';
-import { viewEtcd } from '../etcd/view.ts';
+import { membersElsewhere, ownMember, viewEtcd } from '../etcd/view.ts';
 import { pairNames, readLeaf } from '../leaf.ts';
 import type { RolloverNode } from '../node-files.ts';
 import { caPath, certificatesAt, readRolloverNode } from '../node-files.ts';
@@ -33,15 +33,20 @@ export async function etcdUndoRefusals(
   // No restart, and the files may be the reason why a member is not healthy.
   if (step === 'switch') return [...lostKey(node), ...lostOld(rejectingOld(view.probes))];
   const used = step === 'trust' ? await certificatesByNext(node, servingNext(view.probes)) : [];
-  return [...used, ...memberReasons('undo', view), ...interruptionReasons(view, options)];
+  return [
+    ...used,
+    ...memberReasons(`undo ${step}`, view, 'repaired'),
+    ...interruptionReasons(view, options),
+  ];
 }
 
 async function afterFinish(request: StepRequest, options: GateOptions): Promise<GateReason[]> {
   const { components } = await findLocalNode(request.directories);
   const trusted = await certificatesAt(request.tree, caPath(request, 'trusted'));
-  const cluster = await inspectEtcd(etcdAccess(components, trusted ?? []), request.signal);
-  const view = { ...cluster, probes: [], own: '' };
-  return [...memberReasons('undo', view), ...interruptionReasons(view, options)];
+  const access = etcdAccess(components, trusted ?? []);
+  const cluster = await inspectEtcd(access, request.signal, membersElsewhere(request));
+  const view = { ...cluster, probes: [], own: ownMember(components) };
+  return [...memberReasons('undo finish', view, 'repaired'), ...interruptionReasons(view, options)];
 }
 
 /** This member would reject them. */

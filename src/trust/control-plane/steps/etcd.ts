@@ -5,6 +5,7 @@ import { counted, gateOf } from '../../cluster/gates/verdict.ts';
 import { applyCommand } from '../apply-command.ts';
 import { uploadedCertificatesTask } from '../cluster-tasks.ts';
 import { readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
+import type { MemberChange } from '../etcd/gates.ts';
 import {
   conflictReason,
   notServingNext,
@@ -14,8 +15,9 @@ import {
   untrusting,
 } from '../etcd/gates.ts';
 import type { EtcdMember } from '../etcd/member-api.ts';
+import type { MemberProblem } from '../etcd/member-health.ts';
 import type { EtcdView } from '../etcd/view.ts';
-import { viewEtcd } from '../etcd/view.ts';
+import { isOwn, viewEtcd } from '../etcd/view.ts';
 import { caPath } from '../node-files.ts';
 import type { NodeStepName } from '../node-step.ts';
 import type { StepCluster, StepClusterQuestion } from './step-cluster.ts';
@@ -48,9 +50,10 @@ async function judge(
   question: StepClusterQuestion,
   { view, restarts }: Judged,
 ): Promise<readonly Gate<EtcdGateId>[]> {
-  const { step, options } = question;
+  const { step, options, isRepair = false } = question;
+  const ownMember = isRepair ? 'repaired' : 'required';
   const members = gateOf('E1', [
-    ...memberReasons(step, view),
+    ...memberReasons(step, view, ownMember),
     ...(restarts.includes('etcd') ? interruptionReasons(view, options) : []),
   ]);
   switch (step) {
@@ -64,7 +67,7 @@ async function judge(
     case 'finish':
       return [
         members,
-        gateOf('E3', notServingNext(view.probes)),
+        gateOf('E3', notServingNext(isRepair ? withoutOwn(view) : view.probes)),
         gateOf('E4', options.confirmed.clients === true ? [] : [unconfirmedClients]),
       ];
     default:
@@ -72,22 +75,40 @@ async function judge(
   }
 }
 
-/** Why no member may restart or get other certificates now. */
+/**
+ * Why no member may restart or get other certificates now. If the change repairs the member on this node,
+ * only the other members have to be healthy: they are a majority, or the restart interrupts etcd anyway,
+ * which the administrator has to accept.
+ */
 export function memberReasons(
-  step: NodeStepName | 'undo',
-  { problems, probes, own }: EtcdView,
+  change: MemberChange,
+  view: EtcdView,
+  ownMember: 'required' | 'repaired',
 ): GateReason[] {
-  const conflicts = peerConflicts(probes).filter(
-    (conflict) => step === 'undo' || !repairs(step, own, conflict),
+  const conflicts = peerConflicts(view.probes).filter(
+    (conflict) => !repairs(change, view.own, conflict),
   );
+  const problems = ownMember === 'repaired' ? problemsElsewhere(view) : view.problems;
   return [
     ...conflicts.map(conflictReason),
-    ...problems.map((message): GateReason => {
+    ...problems.map(({ message }): GateReason => {
       const remedy =
         'Read the log of etcd on that node: crictl logs "$(crictl ps --all --quiet --name etcd | head -1)"';
       return { state: 'waiting', message, remedy };
     }),
   ];
+}
+
+/** All problems if no member answers, because the other members are then unknown. */
+function problemsElsewhere(view: EtcdView): readonly MemberProblem[] {
+  const { members, problems } = view;
+  if (members.length === 0) return problems;
+  return problems.filter(({ member }) => member !== undefined && !isOwn(view, member));
+}
+
+/** The files of this node have been checked, and its ports may be down. */
+function withoutOwn(view: EtcdView): EtcdView['probes'] {
+  return view.probes.filter(({ member }) => !isOwn(view, member));
 }
 
 /** A majority has to stay when one member restarts. */

@@ -41,7 +41,7 @@ export async function planRolloverStep(
     const refusals = [...own.harm, ...own.obstacles];
     return { ...common, tasks: [], restarts: [], refusals };
   }
-  const cluster = await readCluster({ step, node, request, options });
+  const cluster = await readCluster({ step, node, request, options, isRepair: own.isRepair });
   const tasks = [...own.tasks, ...cluster.tasks, ...own.lastTasks, ...(cluster.lastTasks ?? [])];
   const planned = { ...common, tasks, restarts: await restartedComponents(tasks, { clock }) };
   if (isComplete(planned)) return planned;

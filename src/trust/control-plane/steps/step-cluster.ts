@@ -22,6 +22,8 @@ export interface StepClusterQuestion {
   readonly node: RolloverNode;
   readonly request: StepRequest;
   readonly options: GateOptions;
+  /** The node has done the step before, and its files or components may be broken. */
+  readonly isRepair?: boolean;
 }
 
 /** What a step of one CA changes in the cluster, and what it needs from the cluster. */

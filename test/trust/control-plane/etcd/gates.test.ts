@@ -74,6 +74,9 @@ describe('repairs()', () => {
     ['switch', 'm1', lacksOld, true],
     ['switch', 'm2', lacksOld, false],
     ['trust', 'm1', lacksOld, false],
+    ['undo finish', 'm2', lacksOld, true],
+    ['undo finish', 'm1', lacksOld, false],
+    ['undo trust', 'm2', lacksNew, false],
   ] as const) {
     it(`of ${step} on ${own} is ${expected} for a peer by the ${conflict.by} CA`, () => {
       assert.equal(repairs(step, own, conflict), expected);
@@ -128,11 +131,45 @@ describe('memberReasons()', () => {
   const view = { members: [m1, m2], probes, own: 'm2' };
 
   it('has the conflicts that the step does not end, then what is wrong with members', () => {
-    const problems = ['the etcd member m3 does not answer: connect ECONNREFUSED'];
+    const message = 'the etcd member m3 does not answer: connect ECONNREFUSED';
+    const problems = [{ member: m3, message }];
     const states = (step: 'trust' | 'switch'): string[] =>
-      memberReasons(step, { ...view, problems }).map(({ state }) => state);
+      memberReasons(step, { ...view, problems }, 'required').map(({ state }) => state);
     assert.deepEqual(states('switch'), ['harmful', 'waiting']);
     assert.deepEqual(states('trust'), ['waiting']);
+  });
+
+  const local = { message: 'etcd at 127.0.0.1:2379 does not answer' };
+  const own = { member: m2, message: 'the etcd member m2 does not answer' };
+  const other = { member: m1, message: 'the etcd member m1 does not answer' };
+
+  for (const change of ['trust', 'undo trust', 'undo finish'] as const) {
+    it(`allows ${change} to repair the member on this node if the others are healthy`, () => {
+      const down = { ...view, probes: [], members: [m1, m2, m3], problems: [local, own] };
+      assert.deepEqual(memberReasons(change, down, 'repaired'), []);
+      const problems = [local, own, other];
+      assert.deepEqual(
+        memberReasons(change, { ...down, problems }, 'repaired').map(({ message }) => message),
+        [other.message],
+      );
+    });
+  }
+
+  it('keeps all problems if the members are unknown, or if two have the name of this one', () => {
+    const unknown = { ...view, probes: [], members: [], problems: [local] };
+    assert.equal(memberReasons('trust', unknown, 'repaired').length, 1);
+    const twins = { ...view, probes: [], members: [m2, m2], problems: [own] };
+    assert.equal(memberReasons('trust', twins, 'repaired').length, 1);
+  });
+
+  it('has no conflict that the undo of finish ends', () => {
+    const rejected = [
+      probeOf(m1, 'peer', { serves: 'old', accepts: ['old', 'next'] }),
+      probeOf(m2, 'peer', { serves: 'next', accepts: ['next'] }),
+    ];
+    const conflicting = { ...view, probes: rejected, problems: [] };
+    assert.deepEqual(memberReasons('undo finish', conflicting, 'repaired'), []);
+    assert.equal(memberReasons('trust', conflicting, 'repaired').length, 1);
   });
 });
 

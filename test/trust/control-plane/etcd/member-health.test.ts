@@ -21,6 +21,8 @@ interface FakeMember {
   readonly leader?: string;
   /** The member has not started. */
   readonly hasNoUrl?: boolean;
+  /** It rejects its clients, as with a CA file from a backup. */
+  readonly rejects?: boolean;
 }
 
 /** A server answers for all members, each below its own port. */
@@ -32,11 +34,13 @@ async function inspect(
   await using servers = new AsyncDisposableStack();
   const listed: object[] = [];
   const first: { url?: URL } = {};
+  const urls: URL[] = [];
   for (const [name, member] of Object.entries(members)) {
     const left = [...(member.applied ?? [10])];
     const server = servers.use(
       await ApiServer.start(
         (request, response) => {
+          if (member.rejects === true) return void response.writeHead(401).end();
           if (request.url === '/health') {
             response.writeHead(member.health ?? 200);
             return void response.end();
@@ -56,6 +60,7 @@ async function inspect(
       ),
     );
     first.url ??= new URL(server.url);
+    urls.push(new URL(server.url));
     listed.push({
       ID: '1',
       name: member.hasNoUrl === true ? '' : name,
@@ -72,7 +77,8 @@ async function inspect(
   await writeFile(keyFile, client.key);
   const local = { host: '127.0.0.1', port: Number(first.url?.port) };
   const access = { local, localPeer: local, authorities: Buffer.from(authority.pem) };
-  return await inspectEtcd({ ...access, certificateFile, keyFile }, signal);
+  const elsewhere = async (): Promise<URL[]> => urls.slice(1);
+  return await inspectEtcd({ ...access, certificateFile, keyFile }, signal, elsewhere);
 }
 
 const cases: readonly (readonly [
@@ -107,9 +113,28 @@ describe('inspectEtcd()', () => {
     it(`finds ${expected.length === 0 ? 'no problem with' : ''} ${name}`, async (context) => {
       const found = await inspect(context, members);
       assert.equal(found.members.length, Object.keys(members).length);
-      assert.equal(found.problems.length, expected.length, found.problems.join('\n'));
+      assert.equal(found.problems.length, expected.length, JSON.stringify(found.problems));
       for (const [at, pattern] of expected.entries())
-        assert.match(found.problems[at] ?? '', pattern);
+        assert.match(found.problems[at]?.message ?? '', pattern);
     });
   }
+
+  it('reads the members elsewhere if the member on this node rejects its clients', async (context) => {
+    const { members, problems } = await inspect(context, { m1: { rejects: true }, m2: {}, m3: {} });
+    assert.deepEqual(
+      members.map(({ name }) => name),
+      ['m1', 'm2', 'm3'],
+    );
+    assert.deepEqual(
+      problems.map(({ member }) => member?.name),
+      [undefined, 'm1'],
+    );
+  });
+
+  it('knows no members if no member answers', async (context) => {
+    const rejects = true;
+    const { members, problems } = await inspect(context, { m1: { rejects }, m2: { rejects } });
+    assert.deepEqual(members, []);
+    assert.match(problems[0]?.message ?? '', /^etcd at .* does not answer/);
+  });
 });

@@ -163,6 +163,16 @@ describe('the steps of the CA of etcd', () => {
     ]);
   });
 
+  it('trust repairs a CA file from a backup after switch', async (t) => {
+    const node = await created(t);
+    const backup = await textIn(node, 'etcd/ca.crt');
+    await walkOf('etcd', node, 'trust', 'switch');
+    await writeFile(join(node.certificates, 'etcd/ca.crt'), backup);
+    const { obstacles, isRepair, tasks } = await plan(node, 'trust', 'etcd');
+    assert.deepEqual([obstacles, isRepair], [[], true]);
+    assert.equal(tasks[0]?.files[0]?.path, join(node.certificates, 'etcd/ca.crt'));
+  });
+
   const order: readonly (readonly [
     'trust' | 'switch' | 'finish',
     readonly ('trust' | 'switch' | 'finish')[],
