@@ -48,7 +48,10 @@ export function addGateOptions(
   return command
     .addOption(new Option('--except <name...>', exceptUse).default([], 'none'))
     .option('--pods-ok', 'running pods read the CAs again, or do not connect to the API server')
-    .option('--clients-ok', 'no client outside the cluster has a certificate from the old CA')
+    .option(
+      '--clients-ok',
+      'no client outside the cluster has a certificate from the old CA (abort: the new CA)',
+    )
     .addOption(
       new Option(
         '--audit-log <file...>',

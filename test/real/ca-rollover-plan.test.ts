@@ -323,7 +323,6 @@ describe('planAbortStep()', { skip }, () => {
     await setOther(node, 'trust');
     const first = await plan(node, 'abort');
     assert.deepEqual(clusterTasks(first), ['kube-system/kubeadm-config', annotation]);
-    assert.deepEqual(first.gates, []);
     await setOther(node, 'finish');
     const last = await plan(node, 'abort');
     assert.deepEqual(clusterTasks(last), [
@@ -352,6 +351,23 @@ describe('planAbortStep()', { skip }, () => {
     assert.ok(commands.some((command) => wait.test(command)));
   });
 
+  it('needs the gates of the old CA on a node that has not switched', async (context) => {
+    const node = await nodeAfter(context, 'trust');
+    const { gates, refusals } = await planAbortStep(requestOf(node), {
+      ...options,
+      confirmed: { pods: true },
+    });
+    assert.deepEqual(
+      gates.map(({ id }) => id),
+      ['G5', 'G6', 'G7', 'G8'],
+    );
+    const clients = refusals.find(({ message }) => message.endsWith('from the new CA'));
+    assert.match(clients?.message ?? '', /^G8 droppable: cannot see whether a client still uses/);
+    assert.match(clients?.remedy ?? '', /--clients-ok$/);
+    const silent = refusals.find(({ message }) => message.startsWith('G7 reissued: '));
+    assert.deepEqual(silent?.objects, ['cp1', 'cp2']);
+  });
+
   it('then needs the gates of the old CA, and names each CA as it is', async (context) => {
     const node = await nodeAfter(context, 'trust', 'switch', 'abort');
     const pem = await readFile(join(node.certificates, 'ca-next.crt'));
@@ -366,7 +382,7 @@ describe('planAbortStep()', { skip }, () => {
     const { gates, refusals } = await plan(node, 'abort');
     assert.deepEqual(
       gates.map(({ id }) => id),
-      ['G5', 'G6', 'G7'],
+      ['G5', 'G6', 'G7', 'G8'],
     );
     const signing = refusals.filter(({ message }) => message.startsWith('G5 signer: '));
     assert.match(signing[0]?.message ?? '', /on cp2 has the new CA$/);

@@ -57,7 +57,7 @@ export class AppliedRollover {
 
   /** One stage back on each node. */
   async abort(): Promise<void> {
-    await this.#applyOnEach('abort');
+    await this.#applyOnEach('abort', '--clients-ok');
   }
 
   /** Until everything trusts both CAs. */

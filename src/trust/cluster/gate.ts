@@ -33,14 +33,11 @@ export const stepGateNames: Readonly<Record<StepGateId, string>> = {
   ...etcdGateNames,
 };
 
-/**
- * The gates that have to be open before a step. After `switch`, the second `abort` needs those of the old
- * CA, as if it were the new one.
- */
+/** The gates that have to be open before a step. `abort` needs them with the CAs swapped. */
 export const gatesBefore = {
   switch: ['G1', 'G2', 'G3', 'G4'],
   finish: ['G5', 'G6', 'G7', 'G8'],
-  abort: ['G5', 'G6', 'G7'],
+  abort: ['G5', 'G6', 'G7', 'G8'],
 } as const satisfies Readonly<Record<string, readonly GateId[]>>;
 
 /** Whether all of these gates are open. */

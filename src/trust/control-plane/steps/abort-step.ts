@@ -14,7 +14,7 @@ import type { ControlPlane } from '../node-order.ts';
 import { nodesBehind } from '../node-order.ts';
 import { planNodeStep } from '../node-step.ts';
 import { obstaclesTo } from '../permission.ts';
-import { isSwitchedBack, latestStep } from '../stage.ts';
+import { latestStep } from '../stage.ts';
 import type { StepPlan, StepRequest } from '../step-plan.ts';
 import { isComplete } from '../step-plan.ts';
 import { restartedComponents } from '../task-restart.ts';
@@ -57,7 +57,7 @@ export async function planAbortStep(request: StepRequest, options: GateOptions):
   if (own.obstacles.length > 0) return { ...common, refusals: own.obstacles };
   if (isComplete(common)) return { ...common, refusals: [] };
   const view = await viewOf(node, request, { ...options, dial: false });
-  const gates = isSwitchedBack(node, stage) ? await gatesBack(node, request, options) : [];
+  const gates = stage === 'trust' ? await gatesBack(node, request, options) : [];
   return {
     ...common,
     gates,
@@ -134,13 +134,18 @@ async function clusterTasks(
   ];
 }
 
-/** The gates of `finish`, as in a rollover from the new CA to the old one. */
+/**
+ * The gates of `finish`, as in a rollover from the new CA to the old one. Also a node that has not done the
+ * step `switch` needs them: the new CA may have issued certificates through another node.
+ */
 async function gatesBack(
   { old, next, ...node }: RolloverNode,
   request: StepRequest,
   options: GateOptions,
 ): Promise<Gate[]> {
-  const { gates } = await viewOf({ ...node, old: next, next: old }, request, options);
+  const confirmed = { ...options.confirmed, removesLeftovers: true };
+  const swappedNode = { ...node, old: next, next: old };
+  const { gates } = await viewOf(swappedNode, request, { ...options, confirmed });
   const needed: readonly string[] = gatesBefore.abort;
   return gates
     .filter(({ id }) => needed.includes(id))
