@@ -15,7 +15,7 @@ import { applyCommand } from './apply-command.ts';
 import { waitForLease } from './step-lease.ts';
 import type { StepPlan, StepRequest } from './step-plan.ts';
 import type { StepResult } from './task-run.ts';
-import { runStep } from './task-run.ts';
+import { runsOf, runStep } from './task-run.ts';
 import type { StepTask } from './task.ts';
 import type { UndoPreview } from './undo.ts';
 import { deleteCopies, previewUndo, undoStep } from './undo.ts';
@@ -30,7 +30,7 @@ export interface ApplyRequest extends StepRequest {
   /** Called with the reason of each wait for the Lease or a component. */
   readonly onWait: (reason: string) => void;
   readonly onTask: (task: StepTask) => void;
-  /** Delete the copies of all steps afterward, because they have keys of CAs that nothing needs. */
+  /** Delete the copies of all steps of this CA afterward, because they have a key that nothing needs. */
   readonly deletesCopies: boolean;
   /** With an undo: an interrupted undo of this step was completed, so its copies are gone. */
   readonly isRestored?: boolean;
@@ -54,11 +54,12 @@ export async function interruptedStep(
   return run !== undefined && (await isLocked(request)) ? undefined : run;
 }
 
-/** Earlier steps have left copies of files, which may contain keys. */
+/** Earlier steps of this CA have left copies of files, which may contain keys. */
 export async function hasCopies({
   directories,
-}: Pick<StepRequest, 'directories'>): Promise<boolean> {
-  return (await readRuns(rolloverDirectory(directories))).active.length > 0;
+  ca,
+}: Pick<StepRequest, 'directories' | 'ca'>): Promise<boolean> {
+  return runsOf(ca, await readRuns(rolloverDirectory(directories))).length > 0;
 }
 
 async function isLocked(request: Pick<StepRequest, 'directories'>): Promise<boolean> {
@@ -112,7 +113,7 @@ export async function applyPlan(
   const after = (await plan.notesAfter?.()) ?? [];
   const completed = { ...plan, notes: [...plan.notes, ...after] };
   if (!request.deletesCopies) return { plan: completed, ...result };
-  await deleteCopies(rolloverDirectory(request.directories));
+  await deleteCopies(rolloverDirectory(request.directories), request.ca);
   return { plan: completed, done: result.done };
 }
 

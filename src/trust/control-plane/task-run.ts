@@ -6,7 +6,7 @@ import type { ComponentRestart, RestartEnvironment } from '../../pki/renewal/res
 import { annotatedManifest, requireRestartable } from '../../pki/renewal/restart.ts';
 import { rolloverCommand } from '../../pki/renewal/rollover-runs.ts';
 import { linkTarget } from '../../store/link-target.ts';
-import type { NewChange } from '../../store/run-folder.ts';
+import type { NewChange, Runs } from '../../store/run-folder.ts';
 import { readRuns, sweep } from '../../store/run-folder.ts';
 import { changeItem, UnrestoredError } from '../../store/run-item.ts';
 import type { Run } from '../../store/run-manifest.ts';
@@ -118,18 +118,29 @@ async function startStep(environment: StepEnvironment): Promise<Run> {
   return startRun({ ...common, directory, sequence, now, version, step, ca, plan });
 }
 
-/** The copies of a rollover are kept until the next one begins on this node. */
+/** The copies of a rollover are kept until the next one of the same CA begins on this node. */
 async function sweepEarlierRollover({
   directory,
   step,
-}: Pick<StepEnvironment, 'directory' | 'step'>): Promise<void> {
+  ca,
+}: Pick<StepEnvironment, 'directory' | 'step' | 'ca'>): Promise<void> {
   if (step === 'finish') return;
-  const { active } = await readRuns(directory);
-  const last = active.findLastIndex(({ manifest }) => manifest.step === 'finish');
+  const runs = runsOf(ca, await readRuns(directory));
+  const last = runs.findLastIndex(({ manifest }) => manifest.step === 'finish');
   await sweep(
     directory,
-    active.slice(0, last + 1).map(({ folder }) => folder),
+    runs.slice(0, last + 1).map(({ folder }) => folder),
   );
+}
+
+/** The runs of the steps of one CA, the oldest first. */
+export function runsOf(ca: CaName, { active }: Pick<Runs, 'active'>): Run[] {
+  return active.filter((run) => caOf(run) === ca);
+}
+
+/** An earlier version of nodecertd replaced only the CA of Kubernetes. */
+export function caOf({ manifest }: Run): string {
+  return manifest.ca ?? 'kubernetes';
 }
 
 interface Ended {

@@ -12,7 +12,7 @@ import type { RunRecovery } from '../../store/run-recovery.ts';
 import { rollBack, runsSince } from '../../store/run-recovery.ts';
 import { applyCommand } from './apply-command.ts';
 import type { CaName, Step } from './task.ts';
-import { undoCommand } from './task-run.ts';
+import { caOf, runsOf, undoCommand } from './task-run.ts';
 import { unitsOf } from './unit-restart.ts';
 
 export interface UndoEnvironment extends RunRecovery, RestartEnvironment {
@@ -113,7 +113,8 @@ export async function undoStep(
 }
 
 /** The first of the runs of this step, which are the last ones on this node. */
-function undoTarget({ active }: Runs, step: UndoneStep): Run {
+function undoTarget(runs: Runs, step: UndoneStep): Run {
+  const { active } = runs;
   const last = active.at(-1);
   // An undo that was interrupted has to be finished first.
   const current = active.find(({ manifest }) => manifest.state === 'reverting') ?? last;
@@ -121,22 +122,31 @@ function undoTarget({ active }: Runs, step: UndoneStep): Run {
     const before = active.findLastIndex((run) => !isOf(step, run));
     return active[before + 1] ?? current;
   }
-  if (current === undefined) {
-    throw new AgentError('USAGE', 'nodecertd ca-rollover apply has changed no file on this node', {
-      remedy: withoutCopies(step),
-    });
+  // The copies of a rollover of another CA stay, and its steps do not have to be undone first.
+  if (current === undefined || runsOf(step.ca, runs).length === 0) {
+    throw new AgentError(
+      'USAGE',
+      `this node has no copies of a step of ca-rollover apply --ca ${step.ca}`,
+      { remedy: withoutCopies(step) },
+    );
   }
   throw new AgentError(
     'USAGE',
     `the last step on this node was ${nameOf(current.manifest)}, not ${nameOf(step)}`,
-    { remedy: remedyAfter(current.manifest) },
+    { remedy: remedyAfter(current, step) },
   );
 }
 
-/** `abort` deletes all copies at its end, and cannot be undone. */
-function remedyAfter(manifest: Manifest): string {
+/**
+ * `abort` deletes the copies at its end, and cannot be undone. A rollover of another CA that is
+ * complete does not have to be undone: without its copies, the step before it is the last one.
+ */
+function remedyAfter(current: Run, { ca }: UndoneStep): string {
+  const { manifest } = current;
   if (manifest.step === 'abort') return `Complete that step: ${rolloverCommand(manifest)}`;
-  return `Undo that step first: ${undoCommand(manifest)}`;
+  const undo = `Undo that step first: ${undoCommand(manifest)}`;
+  if (manifest.step !== 'finish' || caOf(current) === ca) return undo;
+  return `${undo}; or keep that step, and delete its copies, which have the key of the old CA: ${rolloverCommand(manifest)} --old-key destroy`;
 }
 
 function withoutCopies({ ca }: UndoneStep): string {
@@ -150,9 +160,8 @@ function nameOf({ step, ca = 'kubernetes' }: Pick<Manifest, 'step' | 'ca'>): str
   return `${step ?? ''} --ca ${ca}`;
 }
 
-/** An earlier version of nodecertd replaced only the CA of Kubernetes. */
-export function isOf({ step, ca }: UndoneStep, { manifest }: Run): boolean {
-  return manifest.step === step && (manifest.ca ?? 'kubernetes') === ca;
+export function isOf({ step, ca }: UndoneStep, run: Run): boolean {
+  return run.manifest.step === step && caOf(run) === ca;
 }
 
 async function podsBy(changed: readonly string[], restarts: Restarts): Promise<ComponentRestart[]> {
@@ -164,8 +173,8 @@ async function podsBy(changed: readonly string[], restarts: Restarts): Promise<C
   return found;
 }
 
-/** Deletes all copies of a rollover, because they contain the key of the old CA. */
-export async function deleteCopies(directory: string): Promise<void> {
-  const { active, obsolete } = await readRuns(directory);
-  await sweep(directory, [...obsolete, ...active.map(({ folder }) => folder)]);
+/** Deletes all copies of the rollovers of a CA, because they contain the key of the old CA. */
+export async function deleteCopies(directory: string, ca: CaName): Promise<void> {
+  const runs = await readRuns(directory);
+  await sweep(directory, [...runs.obsolete, ...runsOf(ca, runs).map(({ folder }) => folder)]);
 }

@@ -325,4 +325,14 @@ describe('runStep()', () => {
     const { folder = '' } = await node.run([again]);
     assert.deepEqual(await runsOf(node), [folder.slice(folder.lastIndexOf('/') + 1)]);
   });
+
+  it('keeps the copies of another CA, which have its old key', async (test) => {
+    const node = await stepNode(test);
+    await node.run([trusted]);
+    await node.run([{ name: 'ca.crt', texts: { 'ca.crt': 'new' } }], { step: 'finish' });
+    const kept = await runsOf(node);
+    await node.run([signing], { step: 'create', ca: 'etcd' });
+    assert.deepEqual((await runsOf(node)).slice(0, 2), kept);
+    assert.equal((await runsOf(node)).length, 3);
+  });
 });

@@ -113,6 +113,7 @@ describe('undoStep()', () => {
 
   it('refuses the step of another CA', async (test) => {
     const node = await stepNode(test);
+    await node.run([signing]);
     await node.run([trusted], { ca: 'etcd' });
     await assert.rejects(undoStep(trust, node.environment), {
       message: 'the last step on this node was trust --ca etcd, not trust --ca kubernetes',
@@ -120,13 +121,42 @@ describe('undoStep()', () => {
     });
   });
 
-  it('refuses a node without copies', async (test) => {
+  it('restores the last step after a complete rollover of another CA', async (test) => {
     const node = await stepNode(test);
-    await assert.rejects(undoStep(trust, node.environment), {
-      code: 'USAGE',
-      message: 'nodecertd ca-rollover apply has changed no file on this node',
-    });
+    await node.run([trusted], { step: 'finish', ca: 'etcd' });
+    const before = await node.files();
+    await node.run([signing]);
+    await undoStep(trust, node.environment);
+    assert.deepEqual(await node.files(), before);
+    assert.equal((await readRuns(node.environment.directory)).active.length, 1);
   });
+
+  it('refuses a step before a complete rollover of another CA, until its copies are gone', async (test) => {
+    const node = await stepNode(test);
+    const before = await node.files();
+    await node.run([signing]);
+    await node.run([trusted], { step: 'finish', ca: 'etcd' });
+    await assert.rejects(undoStep(trust, node.environment), {
+      message: 'the last step on this node was finish --ca etcd, not trust --ca kubernetes',
+      remedy: /; or keep that step, .* apply finish --ca etcd --old-key destroy$/,
+    });
+    await deleteCopies(node.environment.directory, 'etcd');
+    await undoStep(trust, node.environment);
+    await node.write('ca.crt', 'old');
+    assert.deepEqual([...(await node.files()).keys()], [...before.keys()]);
+  });
+
+  for (const isOther of [false, true]) {
+    it(`refuses a node with ${isOther ? 'only the copies of another CA' : 'no copies'}`, async (test) => {
+      const node = await stepNode(test);
+      if (isOther) await node.run([trusted], { step: 'finish', ca: 'etcd' });
+      await assert.rejects(undoStep(trust, node.environment), {
+        code: 'USAGE',
+        message: 'this node has no copies of a step of ca-rollover apply --ca kubernetes',
+        remedy: 'Go back without the copies: nodecertd ca-rollover apply abort --ca kubernetes',
+      });
+    });
+  }
 
   it('refuses to overwrite a later change', async (test) => {
     const node = await stepNode(test);
@@ -198,12 +228,24 @@ describe('deleteCopies()', () => {
     await node.write('ca.key', 'SECRET');
     await node.run([{ name: 'ca.key', texts: { 'ca.key': 'new' } }], { step: 'switch' });
     await node.run([{ name: 'ca.key', texts: { 'ca.key': undefined } }], { step: 'finish' });
-    await deleteCopies(node.environment.directory);
+    await deleteCopies(node.environment.directory, 'kubernetes');
     const left = await readdir(node.directory, { recursive: true, withFileTypes: true });
     for (const entry of left.filter((found) => found.isFile())) {
       const text = await readFile(`${entry.parentPath}/${entry.name}`, 'utf8');
       assert.ok(!text.includes('SECRET'), entry.name);
     }
     assert.deepEqual(await readdir(node.environment.directory), []);
+  });
+
+  it('keeps the copies of another CA', async (test) => {
+    const node = await stepNode(test);
+    await node.run([signing], { step: 'finish', ca: 'etcd' });
+    await node.run([trusted], { step: 'finish' });
+    await deleteCopies(node.environment.directory, 'kubernetes');
+    const { active } = await readRuns(node.environment.directory);
+    assert.deepEqual(
+      active.map(({ manifest }) => manifest.ca),
+      ['etcd'],
+    );
   });
 });
