@@ -83,11 +83,14 @@ function closedGates({ step, gates }: StepQuestion): GateReason[] {
 const longestReportAge = 25 * hour;
 
 /** What the other nodes report about their files. */
-function reportedObstacles(question: StepQuestion): GateReason[] {
-  const { ca, others, clock, next } = question;
+export function reportedObstacles(
+  question: Pick<StepQuestion, 'ca' | 'others' | 'clock' | 'next' | 'directories' | 'exceptNodes'>,
+): GateReason[] {
+  const { ca, others, clock, next, exceptNodes } = question;
   const now = clock.now();
   const own = next && shortFingerprint(next.fingerprint);
   return others.flatMap(({ name, report }) => {
+    if (exceptNodes?.has(name) === true) return [];
     if (report === undefined || now - report.reportedAt > longestReportAge) return [];
     const reported = reportedNext(report, ca);
     return [
