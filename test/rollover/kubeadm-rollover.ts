@@ -192,6 +192,19 @@ rm new.csr new.crt new.key
 systemctl restart kubelet`;
 }
 
+/** After its only control-plane node was switched on. */
+export async function untilAnswering(
+  cluster: KubeadmCluster,
+  { container }: KubeadmNode,
+): Promise<void> {
+  const isAnswering = async (): Promise<true | undefined> => {
+    const { code } = await container.run('kubectl', 'get', '--raw', '/readyz');
+    return code === 0 || undefined;
+  };
+  await container.until('an API server', isAnswering, 180_000);
+  await cluster.untilReady();
+}
+
 /** Nothing of the rollover is left, and every certificate verifies with the new CA alone. */
 export async function requireNewCa({ controlPlanes }: KubeadmCluster): Promise<void> {
   for (const { container } of controlPlanes) {

@@ -7,6 +7,7 @@ import { kubeadmApply } from './kubeadm-apply.ts';
 import { kubeadmEtcdSingle } from './kubeadm-etcd.ts';
 import { kubeadmFrontProxy } from './kubeadm-front-proxy.ts';
 import { kubeadmPlan } from './kubeadm-plan.ts';
+import { kubeadmPowerCut } from './kubeadm-power-cut.ts';
 import { kubeadmUndo } from './kubeadm-undo.ts';
 import { lateNodes } from './late-nodes.ts';
 import { rightOrder } from './right-order.ts';
@@ -28,6 +29,7 @@ export const scenarios: readonly Scenario[] = [
   whole,
   kubeadmPlan,
   kubeadmApply,
+  kubeadmPowerCut,
   kubeadmUndo,
   kubeadmFrontProxy,
   kubeadmEtcdSingle,
