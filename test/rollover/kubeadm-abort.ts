@@ -63,13 +63,13 @@ async function returnAfterSwitch(cluster: KubeadmCluster, report: Report): Promi
   const last = cluster.node(byHand.at(-1)?.blocks.at(-1)?.node ?? '');
   const first = cluster.controlPlanes.find((node) => node !== last);
   assert.ok(first !== undefined);
-  await first.container.must('cp', '/etc/kubernetes/admin.conf', '/root/by-next.conf');
+  await first.container.must('cp', '/etc/kubernetes/admin.conf', '/run/by-next.conf');
   await mustApply(first, report, 'abort');
   await requireConsistent(first);
   assert.match(await requireRefused(first, 'abort'), /the new CA has issued certificates already/);
   await walk(byHand, 'switch-back', { cluster, report, node: last });
   // A client with a certificate from the new CA still has access.
-  await first.container.must('kubectl', '--kubeconfig', '/root/by-next.conf', 'get', 'nodes');
+  await first.container.must('kubectl', '--kubeconfig', '/run/by-next.conf', 'get', 'nodes');
   await reissue(cluster);
   const wait = byHand.find(({ id }) => id === 'reissued')?.blocks[0]?.commands[0] ?? '';
   await first.container.must('bash', '-ec', wait.replace('3d', '10m'));

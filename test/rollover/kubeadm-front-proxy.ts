@@ -122,7 +122,7 @@ async function addRejectingApi({ address, container }: KubeadmNode): Promise<voi
       },
     },
   ];
-  const file = '/root/rejecting.yaml';
+  const file = '/run/rejecting.yaml';
   await container.write(file, objects.map((one) => stringify(one)).join('---\n'));
   await container.must('kubectl', 'apply', '--filename', file);
 }

@@ -35,7 +35,7 @@ export async function startExtensionServers(cluster: KubeadmCluster): Promise<vo
   const { controlPlanes } = cluster;
   await Promise.all(controlPlanes.map(start));
   const [first] = controlPlanes;
-  const file = '/root/extension.yaml';
+  const file = '/run/extension.yaml';
   await first?.container.write(
     file,
     objects(controlPlanes)

@@ -46,8 +46,8 @@ describe('administratorObstacles()', () => {
   const admin = '/etc/kubernetes/admin.conf';
   const fine: readonly (readonly [string, ClusterAccess])[] = [
     ['a certificate from the new CA', accessOf(admin, next, [old, next])],
-    ['a token', accessOf('/root/token.conf', undefined, [next])],
-    ['the CAs of the system', accessOf('/root/token.conf', undefined, [])],
+    ['a token', accessOf('/home/admin/token.conf', undefined, [next])],
+    ['the CAs of the system', accessOf('/home/admin/token.conf', undefined, [])],
   ];
   for (const [name, access] of fine) {
     it(`accepts a kubeconfig with ${name}`, () => {
@@ -58,8 +58,8 @@ describe('administratorObstacles()', () => {
   const refused: readonly (readonly [string, ClusterAccess, RegExp, RegExp])[] = [
     [
       'a certificate from the old CA',
-      accessOf('/root/.kube/config', old, [old, next]),
-      /^\/root\/.kube\/config has a client certificate from the old CA/,
+      accessOf('/home/admin/.kube/config', old, [old, next]),
+      /^\/home\/admin\/.kube\/config has a client certificate from the old CA/,
       /^Use \/etc\/kubernetes\/admin.conf, .*: omit --kubeconfig$/,
     ],
     [
@@ -70,8 +70,8 @@ describe('administratorObstacles()', () => {
     ],
     [
       'the old CA alone',
-      accessOf('/root/.kube/config', next, [old]),
-      /^\/root\/.kube\/config does not trust the new CA/,
+      accessOf('/home/admin/.kube/config', next, [old]),
+      /^\/home\/admin\/.kube\/config does not trust the new CA/,
       /omit --kubeconfig$/,
     ],
   ];
