@@ -66,7 +66,7 @@ export function addApplyOptions(command: Command): Command {
     .addOption(
       new Option(
         '--old-key <choice>',
-        'with finish: keep the key of the old CA in the copies for --undo, or destroy it with all copies',
+        'with finish: keep the key of the old CA in the copies for --undo, or destroy it with all copies of this CA',
       ).choices(['keep', 'destroy']),
     )
     .option(
