@@ -10,7 +10,6 @@ import type { KubeClient } from '../../kube/rest-client.ts';
 import { deleteObject, objectExists } from '../../kube/object.ts';
 import { editYaml } from '../../kube/yaml-edit.ts';
 import type { RolloverAuthorities } from '../cluster/gate.ts';
-import type { Section } from './component-arguments.ts';
 import { componentArguments, sections, withArguments } from './component-arguments.ts';
 import type { ClusterTask } from './task.ts';
 
@@ -98,7 +97,8 @@ export async function setManagerFlagsTask(
   objects: ClusterObjects,
   flags: Flags,
 ): Promise<ClusterTask[]> {
-  return setFlagsTask(objects, 'controllerManager', flags);
+  const content = `with ${flagTexts(flags).join(' ')}`;
+  return flagsTask(objects, { content, changesFor: (data) => additionsIn(data, flags) });
 }
 
 /**
@@ -110,72 +110,55 @@ export async function removeManagerFlagsTask(
   objects: ClusterObjects,
   flags: Flags,
 ): Promise<ClusterTask[]> {
-  return removeFlagsTask(objects, 'controllerManager', flags);
+  const content = `without ${flagTexts(flags).join(' ')}`;
+  return flagsTask(objects, { content, changesFor: (data) => removalsIn(data, flags) });
 }
 
-async function setFlagsTask(
+/** The section of kube-controller-manager. */
+const section = 'controllerManager';
+
+async function flagsTask(
   { client, signal }: ClusterObjects,
-  section: Section,
-  flags: Flags,
+  {
+    content,
+    changesFor,
+  }: {
+    readonly content: string;
+    readonly changesFor: (data: ConfigMap['data']) => FlagChanges;
+  },
 ): Promise<ClusterTask[]> {
   const found = await readConfigMap(client, kubeadmConfig, signal);
   if (found === undefined) return [];
-  const current = componentArguments(configurationIn(found.data), section);
   return [
     {
       kind: 'cluster',
       name: configMapName(kubeadmConfig),
-      content: `${sections[section]} with ${flagTexts(flags).join(' ')}`,
-      isDone: flags.entries().every(([name, value]) => current.get(name) === value),
-      run: (stop) => changeFlags(client, section, { changesFor: () => flags, signal: stop }),
-    },
-  ];
-}
-
-async function removeFlagsTask(
-  { client, signal }: ClusterObjects,
-  section: Section,
-  flags: Flags,
-): Promise<ClusterTask[]> {
-  const found = await readConfigMap(client, kubeadmConfig, signal);
-  if (found === undefined) return [];
-  const changesFor = (now: ConfigMap['data']): FlagChanges => removalsIn(now, section, flags);
-  return [
-    {
-      kind: 'cluster',
-      name: configMapName(kubeadmConfig),
-      content: `${sections[section]} without ${flagTexts(flags).join(' ')}`,
+      content: `${sections[section]} ${content}`,
       isDone: changesFor(found.data).size === 0,
-      run: (stop) => changeFlags(client, section, { changesFor, signal: stop }),
+      run: (stop) =>
+        updateConfigMap(client, kubeadmConfig, {
+          edit: (data) => ({
+            ClusterConfiguration: withArguments(configurationIn(data), section, changesFor(data)),
+          }),
+          signal: stop,
+        }),
     },
   ];
 }
 
 type FlagChanges = ReadonlyMap<string, string | undefined>;
 
-function removalsIn(data: ConfigMap['data'], section: Section, flags: Flags): FlagChanges {
+/** All flags, so that they stay together, or none. */
+function additionsIn(data: ConfigMap['data'], flags: Flags): FlagChanges {
+  const current = componentArguments(configurationIn(data), section);
+  const isSet = flags.entries().every(([name, value]) => current.get(name) === value);
+  return isSet ? new Map() : flags;
+}
+
+function removalsIn(data: ConfigMap['data'], flags: Flags): FlagChanges {
   const current = componentArguments(configurationIn(data), section);
   const set = [...flags].filter(([name, value]) => current.get(name) === value);
   return new Map(set.map(([name]) => [name, undefined]));
-}
-
-function changeFlags(
-  client: Client,
-  section: Section,
-  {
-    changesFor,
-    signal,
-  }: {
-    readonly changesFor: (data: ConfigMap['data']) => FlagChanges;
-    readonly signal: AbortSignal;
-  },
-): Promise<void> {
-  return updateConfigMap(client, kubeadmConfig, {
-    edit: (data) => ({
-      ClusterConfiguration: withArguments(configurationIn(data), section, changesFor(data)),
-    }),
-    signal,
-  });
 }
 
 function configurationIn(data: ConfigMap['data']): string {
