@@ -1,5 +1,4 @@
 import { readCertificateFile } from '../../../pki/inventory/certificate-file.ts';
-import { gatesBefore } from '../../cluster/gate.ts';
 import type { Gate, GateReason } from '../../cluster/gate.ts';
 import type { RolloverView } from '../../cluster/rollover.ts';
 import { administratorObstacles } from '../administrator.ts';
@@ -19,7 +18,7 @@ import type { StepPlan, StepRequest } from '../step-plan.ts';
 import { isComplete } from '../step-plan.ts';
 import { restartedComponents } from '../task-restart.ts';
 import type { ClusterTask, Stage } from '../task.ts';
-import { authoritiesOf, readControlPlane, viewOf } from './kubernetes.ts';
+import { authoritiesOf, gatesOf, readControlPlane, viewOf } from './kubernetes.ts';
 import { leftInCluster } from './removed-node.ts';
 import { certificatesByNext, lostOld, returnTasks, waitForOld } from './rollover-undo.ts';
 import type { GateOptions } from './step-cluster.ts';
@@ -143,13 +142,9 @@ async function gatesBack(
   request: StepRequest,
   options: GateOptions,
 ): Promise<Gate[]> {
-  const confirmed = { ...options.confirmed, removesLeftovers: true };
   const swappedNode = { ...node, old: next, next: old };
-  const { gates } = await viewOf(swappedNode, request, { ...options, confirmed });
-  const needed: readonly string[] = gatesBefore.abort;
-  return gates
-    .filter(({ id }) => needed.includes(id))
-    .map((gate) => ({ ...gate, reasons: gate.reasons.map(withRealNames) }));
+  const gates = await gatesOf('abort', { node: swappedNode, request, options });
+  return gates.map((gate) => ({ ...gate, reasons: gate.reasons.map(withRealNames) }));
 }
 
 /** The kubeconfig of the administrator, as at the end of such a rollover. */

@@ -20,7 +20,7 @@ import type { RolloverNode } from '../node-files.ts';
 import { bridgeOf } from '../node-files.ts';
 import type { ControlPlane } from '../node-order.ts';
 import { earlyLeader, nodesBehind } from '../node-order.ts';
-import type { NodeStepName } from '../node-step.ts';
+import type { AnyNodeStepName, NodeStepName } from '../node-step.ts';
 import type { StepRequest } from '../step-plan.ts';
 import type { ClusterTask } from '../task.ts';
 import type { GateOptions, StepCluster, StepClusterQuestion } from './step-cluster.ts';
@@ -35,7 +35,7 @@ export async function kubernetesCluster(question: StepClusterQuestion): Promise<
     notes: notesOn(step, plane),
     commands: commandsAfter(step, plane),
     judge: async () => ({
-      gates: await judge(question),
+      gates: await gatesOf(step, question),
       reasons: step === 'finish' ? reasonsAgainstFinish(question) : [],
     }),
   };
@@ -106,17 +106,18 @@ function reasonsAgainstFinish({ node, request }: StepClusterQuestion): GateReaso
   return administratorObstacles(client.access, authoritiesOf(node), directories);
 }
 
-/** The gates that the step needs. */
-async function judge({
-  step,
-  node,
-  request,
-  options,
-}: StepClusterQuestion): Promise<readonly Gate[]> {
+/**
+ * The gates that the step needs.
+ * @param node for `abort`, with the old and the new CA swapped
+ */
+export async function gatesOf(
+  step: AnyNodeStepName,
+  { node, request, options }: Omit<StepClusterQuestion, 'step'>,
+): Promise<Gate[]> {
   if (step === 'trust') return [];
   const needed: readonly string[] = gatesBefore[step];
   // An API server that has finished rejects the old CA, so a step that continues finds leftovers.
-  const confirmed = { ...options.confirmed, removesLeftovers: step === 'finish' };
+  const confirmed = { ...options.confirmed, removesLeftovers: step !== 'switch' };
   const { gates } = await viewOf(node, request, { ...options, confirmed });
   return gates.filter(({ id }) => needed.includes(id));
 }
