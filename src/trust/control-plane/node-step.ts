@@ -76,7 +76,7 @@ type TasksOf<S extends AnyNodeStepName> = Readonly<
   Record<S, (context: CheckContext) => Promise<FileTask[]>>
 >;
 
-const tasksOf: Partial<Record<CaName, TasksOf<NodeStepName> & Partial<TasksOf<'abort'>>>> = {
+const tasksOf: Record<CaName, TasksOf<NodeStepName> & Partial<TasksOf<'abort'>>> = {
   kubernetes: { trust: trustTasks, switch: switchTasks, finish: finishTasks, abort: abortTasks },
   'front-proxy': {
     trust: trustFrontProxyTasks,
@@ -88,7 +88,7 @@ const tasksOf: Partial<Record<CaName, TasksOf<NodeStepName> & Partial<TasksOf<'a
 
 function tasksFor(step: AnyNodeStepName, context: CheckContext): Promise<FileTask[]> {
   const { ca } = context.node;
-  const tasks = tasksOf[ca]?.[step];
+  const tasks = tasksOf[ca][step];
   if (tasks === undefined) throw new AgentError('INTERNAL', `no step ${step} for ${ca}`);
   return tasks(context);
 }

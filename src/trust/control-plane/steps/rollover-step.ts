@@ -1,5 +1,4 @@
 import { readAuthority } from '../../../kube/authorities.ts';
-import { AgentError } from '../../../core/errors.ts';
 import type { GateReason } from '../../cluster/gate.ts';
 import { applyCommand } from '../apply-command.ts';
 import type { RolloverNode } from '../node-files.ts';
@@ -41,7 +40,8 @@ export async function planRolloverStep(
     const refusals = [...own.harm, ...own.obstacles];
     return { ...common, tasks: [], restarts: [], refusals };
   }
-  const cluster = await readCluster({ step, node, request, options, isRepair: own.isRepair });
+  const { isRepair } = own;
+  const cluster = await clusters[node.ca]({ step, node, request, options, isRepair });
   const tasks = [...own.tasks, ...cluster.tasks, ...own.lastTasks, ...(cluster.lastTasks ?? [])];
   const planned = { ...common, tasks, restarts: await restartedComponents(tasks, { clock }) };
   if (isComplete(planned)) return planned;
@@ -81,17 +81,11 @@ async function withoutFiles(
   return { ...common, refusals: [missing], notes: [] };
 }
 
-const clusters: Partial<Record<CaName, (question: StepClusterQuestion) => Promise<StepCluster>>> = {
+const clusters: Record<CaName, (question: StepClusterQuestion) => Promise<StepCluster>> = {
   kubernetes: kubernetesCluster,
   'front-proxy': frontProxyCluster,
   etcd: etcdCluster,
 };
-
-async function readCluster(question: StepClusterQuestion): Promise<StepCluster> {
-  const read = clusters[question.node.ca];
-  if (read === undefined) throw new AgentError('INTERNAL', `no steps for ${question.node.ca}`);
-  return read(question);
-}
 
 /**
  * A repair of `switch` does not wait for its gates: the file that it repairs may keep them closed. Harm
