@@ -15,6 +15,11 @@ import { caPath, keyAt } from './node-files.ts';
 import type { Replacement } from './replacement.ts';
 import { replacement } from './replacement.ts';
 
+/** The CAs of a file during a rollover, in its order. kubeadm signs with the first one. */
+export const bothCas = ['old', 'next'] as const satisfies readonly RolloverSide[];
+export const nextFirst = ['next', 'old'] as const satisfies readonly RolloverSide[];
+export const nextAlone = ['next'] as const satisfies readonly RolloverSide[];
+
 /** `the new CA, then the old CA` */
 export function inWords(sides: readonly RolloverSide[]): string {
   return sides.map((side) => sideNames[side]).join(', then ');

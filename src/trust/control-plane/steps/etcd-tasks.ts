@@ -1,4 +1,11 @@
-import { caReplacement, keyReplacement, requireKey } from '../ca-files.ts';
+import {
+  bothCas,
+  caReplacement,
+  keyReplacement,
+  nextAlone,
+  nextFirst,
+  requireKey,
+} from '../ca-files.ts';
 import type { CheckContext } from '../check.ts';
 import {
   accessOf,
@@ -14,19 +21,14 @@ import { fileTask } from '../replacement.ts';
 import { requireServedAt } from '../served-chain.ts';
 import type { FileTask } from '../task.ts';
 
-const both = ['old', 'next'] as const;
-/** kubeadm signs with the first certificate of `etcd/ca.crt`, and its key is `etcd/ca.key`. */
-const nextFirst = ['next', 'old'] as const;
-const nextAlone = ['next'] as const;
-
 /** etcd and kube-apiserver of this node trust both CAs. Both read them only when they start. */
 export async function etcdTrustTasks(context: CheckContext): Promise<FileTask[]> {
   const { node } = context;
   return [
     fileTask(
       'trusted CAs',
-      [caReplacement(node, 'trusted', both), await keyReplacement(node, 'trusted', 'old')],
-      etcdRestart(context, both),
+      [caReplacement(node, 'trusted', bothCas), await keyReplacement(node, 'trusted', 'old')],
+      etcdRestart(context, bothCas),
     ),
     membersTask(context),
     apiServerTask(context),
@@ -73,7 +75,7 @@ export async function etcdFinishTasks(context: CheckContext): Promise<FileTask[]
 
 function etcdRestart(
   context: CheckContext,
-  trusted: typeof both | typeof nextAlone,
+  trusted: typeof bothCas | typeof nextAlone,
 ): Pick<FileTask, 'restart' | 'check'> {
   return {
     restart: { component: 'etcd', reads: [caPath(context.node, 'trusted')] },
@@ -105,34 +107,29 @@ async function clientTask(context: CheckContext, name: PairName): Promise<FileTa
 }
 
 async function serverTask(context: CheckContext): Promise<FileTask> {
-  const name = 'etcd-server';
-  return fileTask(name, [await renewal(context, name)], {
-    check: async (signal) => {
-      const server = accessOf(context.node).local;
-      await requireServedAt(
-        context,
-        { component: 'etcd', server, path: pairPath(context.node, name) },
-        signal,
-      );
-      // The health of a member comes through a gateway that is a client with this certificate.
-      await requireTrust(context, both, signal);
-      await requireMembers(context, signal);
-    },
-  });
+  return servingTask(context, { name: 'etcd-server', port: 'local' });
 }
 
 async function peerTask(context: CheckContext): Promise<FileTask> {
   const name = 'etcd-peer';
+  return servingTask(context, { name, port: 'localPeer' }, async (signal) =>
+    requireAccepted(context, { name, by: 'the other members' }, signal),
+  );
+}
+
+/** The health of a member comes through a gateway that is a client with its serving certificate. */
+async function servingTask(
+  context: CheckContext,
+  { name, port }: { readonly name: PairName; readonly port: 'local' | 'localPeer' },
+  requireMore?: FileTask['check'],
+): Promise<FileTask> {
+  const path = pairPath(context.node, name);
   return fileTask(name, [await renewal(context, name)], {
     check: async (signal) => {
-      const server = accessOf(context.node).localPeer;
-      await requireServedAt(
-        context,
-        { component: 'etcd', server, path: pairPath(context.node, name) },
-        signal,
-      );
-      await requireAccepted(context, { name, by: 'the other members' }, signal);
-      await requireTrust(context, both, signal);
+      const server = accessOf(context.node)[port];
+      await requireServedAt(context, { component: 'etcd', server, path }, signal);
+      await requireMore?.(signal);
+      await requireTrust(context, bothCas, signal);
       await requireMembers(context, signal);
     },
   });

@@ -2,7 +2,14 @@ import { AgentError } from '../../../core/errors.ts';
 import { fileIn } from '../../../pki/components/component-flags.ts';
 import { keyFileOf } from '../../../pki/layout.ts';
 import { requireAggregation } from '../aggregation-check.ts';
-import { caReplacement, keyReplacement, requireKey } from '../ca-files.ts';
+import {
+  bothCas,
+  caReplacement,
+  keyReplacement,
+  nextAlone,
+  nextFirst,
+  requireKey,
+} from '../ca-files.ts';
 import type { CheckContext } from '../check.ts';
 import { requireFrontProxyTrust } from '../front-proxy-trust.ts';
 import { pairPath, pairReplacement } from '../leaf.ts';
@@ -17,14 +24,9 @@ import { otherTrustFiles } from '../trust-files.ts';
  * rollover, and no flag changes. kube-apiserver reloads all files of these steps.
  */
 
-const both = ['old', 'next'] as const;
-/** kubeadm signs with the first certificate, and its key is front-proxy-ca.key. */
-const nextFirst = ['next', 'old'] as const;
-const nextAlone = ['next'] as const;
-
 /** kube-apiserver accepts front-proxy certificates from both CAs, and publishes both for extension API servers. */
 export async function trustFrontProxyTasks(context: CheckContext): Promise<FileTask[]> {
-  return [await trustedTask(context, both, 'old')];
+  return [await trustedTask(context, bothCas, 'old')];
 }
 
 /** kube-apiserver uses a certificate from the new CA for extension API servers. */

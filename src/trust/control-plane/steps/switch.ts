@@ -1,5 +1,5 @@
 import type { RolloverSide } from '../../cluster/gate.ts';
-import { caReplacement, keyReplacement, requireKey } from '../ca-files.ts';
+import { bothCas, caReplacement, keyReplacement, nextFirst, requireKey } from '../ca-files.ts';
 import type { CheckContext } from '../check.ts';
 import { requireClientTrust } from '../client-trust.ts';
 import { requireServed } from '../served-chain.ts';
@@ -11,8 +11,6 @@ import { fileTask } from '../replacement.ts';
 import type { FileTask } from '../task.ts';
 import { otherTrustFiles } from '../trust-files.ts';
 import { administratorTasks, managerTask, schedulerTask } from './restarted.ts';
-
-const both = ['old', 'next'] as const;
 
 /** The new CA issues, and both CAs stay trusted. */
 export async function switchTasks(context: CheckContext): Promise<FileTask[]> {
@@ -28,12 +26,12 @@ export async function switchBackTasks(context: CheckContext): Promise<FileTask[]
 }
 
 /** kubeadm signs with the first certificate of `ca.crt`, and its key is `ca.key`. */
-const issuerFirst = { old: ['old', 'next'], next: ['next', 'old'] } as const;
+const issuerFirst = { old: bothCas, next: nextFirst } as const;
 
 async function issuingTasks(context: CheckContext, by: RolloverSide): Promise<FileTask[]> {
   const { node, clock } = context;
   const now = clock.now();
-  const wish = { trusted: both, by, now };
+  const wish = { trusted: bothCas, by, now };
   requireKey(node, by);
   const bridge = by === 'next' ? bridgeOf(node) : undefined;
   const chain = bridge === undefined ? [] : [bridge];
@@ -51,15 +49,15 @@ async function issuingTasks(context: CheckContext, by: RolloverSide): Promise<Fi
         ...(node.old.key === undefined ? [] : [await keyReplacement(node, 'previous', 'old')]),
         caReplacement(node, 'signing', [by]),
         await keyReplacement(node, 'signing', by),
-        caReplacement(node, 'bundle', both),
+        caReplacement(node, 'bundle', bothCas),
         await keyReplacement(node, 'trusted', by),
         caReplacement(node, 'trusted', issuerFirst[by]),
-        ...(await otherTrustFiles(node, both)),
+        ...(await otherTrustFiles(node, bothCas)),
       ],
       {
         check: async (signal) => {
           await requireSigningPair(node, 'signing');
-          await requireClientTrust(context, both, signal);
+          await requireClientTrust(context, bothCas, signal);
         },
       },
     ),
