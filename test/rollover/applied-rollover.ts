@@ -10,22 +10,37 @@ import {
   reissue,
   requireConsistent,
   requireNewCa,
+  running,
   syncNodes,
   waitFor,
 } from './kubeadm-rollover.ts';
 import type { Report } from './scenario.ts';
 
-/** A rollover of the kubernetes CA with `nodecertd ca-rollover apply`. */
+export interface RolloverOptions {
+  /** Of `apply trust`, `switch` and `finish`, and of `wait`: `--except` and `--pods-ok`. */
+  readonly gates?: readonly string[];
+  /** `--old` and `--new`, which `wait` and `verify` need if the new CA is the older one. */
+  readonly named?: readonly string[];
+}
+
+interface Place {
+  readonly cluster: KubeadmCluster;
+  readonly report: Report;
+}
+
+/** A rollover of the kubernetes CA with `nodecertd ca-rollover apply`, on the nodes that run. */
 export class AppliedRollover {
   /** In the order of the plan. */
   readonly #nodes: readonly KubeadmNode[];
   readonly first: KubeadmNode;
   readonly #cluster: KubeadmCluster;
   readonly #report: Report;
+  readonly #gates: readonly string[];
+  readonly #named: readonly string[];
 
   private constructor(
     nodes: readonly KubeadmNode[],
-    { cluster, report }: { readonly cluster: KubeadmCluster; readonly report: Report },
+    { cluster, report, gates = [], named = [] }: RolloverOptions & Place,
   ) {
     const [first] = nodes;
     assert.ok(first !== undefined);
@@ -33,20 +48,26 @@ export class AppliedRollover {
     this.first = first;
     this.#cluster = cluster;
     this.#report = report;
+    this.#gates = gates;
+    this.#named = named;
   }
 
-  static async plan(cluster: KubeadmCluster, report: Report): Promise<AppliedRollover> {
-    const [any] = cluster.controlPlanes;
+  static async plan(
+    cluster: KubeadmCluster,
+    report: Report,
+    options: RolloverOptions = {},
+  ): Promise<AppliedRollover> {
+    const [any] = running(cluster.controlPlanes);
     assert.ok(any !== undefined);
     const steps = await planOf(any);
     const blocks = steps.find(({ id }) => id === 'switch')?.blocks ?? [];
-    const nodes = blocks.map(({ node }) => cluster.node(node));
-    return new AppliedRollover(nodes, { cluster, report });
+    const nodes = running(blocks.map(({ node }) => cluster.node(node)));
+    return new AppliedRollover(nodes, { cluster, report, ...options });
   }
 
-  /** On the first node, whose files the others get. */
-  async create(): Promise<void> {
-    await mustApply(this.first, this.#report, 'create');
+  /** On the first node, whose files the others get. @param options of `create` */
+  async create(...options: readonly string[]): Promise<void> {
+    await mustApply(this.first, this.#report, 'create', ...options);
     await copyFiles(this.first, this.#cluster);
   }
 
@@ -63,7 +84,7 @@ export class AppliedRollover {
   /** Until everything trusts both CAs. */
   async union(): Promise<void> {
     await syncNodes(this.#cluster);
-    await waitFor(this.first, 'union', this.#report);
+    await this.#wait('union', this.first);
   }
 
   /** The control plane uses the new CA. */
@@ -74,7 +95,7 @@ export class AppliedRollover {
   /** Until nothing needs the old CA. */
   async reissue(): Promise<void> {
     await reissue(this.#cluster);
-    for (const node of this.#nodes) await waitFor(node, 'droppable', this.#report);
+    for (const node of this.#nodes) await this.#wait('droppable', node);
   }
 
   async finish(): Promise<void> {
@@ -89,15 +110,24 @@ export class AppliedRollover {
     await mustNodecertd(this.first, ['ca-rollover', 'status']);
   }
 
+  /** Runs a script on each node. */
+  async onEach(script: string): Promise<void> {
+    for (const { container } of this.#nodes) await container.must('bash', '-ec', script);
+  }
+
+  async #wait(goal: string, node: KubeadmNode): Promise<void> {
+    await waitFor(node, [goal, ...this.#gates, ...this.#named].join(' '), this.#report);
+  }
+
   async #applyOnEach(...step: readonly string[]): Promise<void> {
     for (const node of this.#nodes) {
-      await mustApply(node, this.#report, ...step);
-      await requireConsistent(node);
+      await mustApply(node, this.#report, ...step, ...this.#gates);
+      await requireConsistent(node, this.#named);
     }
   }
 }
 
-/** Also with --yes. */
+/** Also with --yes. @returns the table with the reasons */
 export async function requireRefused(
   node: KubeadmNode,
   ...step: readonly string[]

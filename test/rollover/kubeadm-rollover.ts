@@ -122,14 +122,21 @@ export async function runBlock(
 }
 
 /** No file of the node is wrong, in the middle of a rollover. */
-export async function requireConsistent(node: KubeadmNode): Promise<void> {
-  const { code, stdout } = await nodecertd(node, ['ca-rollover', 'verify']);
+export async function requireConsistent(
+  node: KubeadmNode,
+  options: readonly string[] = [],
+): Promise<void> {
+  const { code, stdout } = await nodecertd(node, ['ca-rollover', 'verify', ...options]);
   assert.ok([0, 3].includes(code), `${node.name}: ${stdout}`);
 }
 
-/** The cluster has no pods that read CAs, and no clients outside. */
+/**
+ * The cluster has no pods that read CAs, and no clients outside.
+ * @param goal further options may follow, as in `union --except NODE`
+ */
 export async function waitFor(node: KubeadmNode, goal: string, report: Report): Promise<void> {
-  const args = ['ca-rollover', 'wait', '--for', goal, '--timeout', '10m', '--clients-ok'];
+  const wait = ['ca-rollover', 'wait', '--timeout', '10m', '--clients-ok'];
+  const args = [...wait, '--for', ...goal.split(' ')];
   const { stdout } = await mustNodecertd(node, args);
   report(stdout.trimEnd().split('\n').at(-1) ?? '');
 }
@@ -149,7 +156,7 @@ export async function copyFiles(
   for (const name of names) {
     const path = `/etc/kubernetes/pki/${name}`;
     const content = await readFile(from.container.path(path));
-    for (const { container } of controlPlanes.filter((node) => node !== from)) {
+    for (const { container } of running(controlPlanes).filter((node) => node !== from)) {
       await writeFile(container.path(path), content);
       await chmod(container.path(path), name.endsWith('.key') ? 0o600 : 0o644);
     }
@@ -160,7 +167,8 @@ export async function copyFiles(
  * As the agent does. These kubelets rotate their certificates themselves, so a later run restarts
  * them.
  */
-export async function syncNodes({ nodes }: KubeadmCluster): Promise<void> {
+export async function syncNodes(cluster: KubeadmCluster): Promise<void> {
+  const nodes = running(cluster.nodes);
   for (const node of [...nodes, ...nodes]) {
     const { code, stdout, stderr } = await nodecertd(node, ['trust', 'sync', '--restart']);
     assert.ok([0, 3].includes(code), `${node.name}: ${stdout}${stderr}`);
@@ -169,10 +177,15 @@ export async function syncNodes({ nodes }: KubeadmCluster): Promise<void> {
 
 /** A new certificate for each kubelet, with its current one. */
 export async function reissue(cluster: KubeadmCluster): Promise<void> {
-  for (const { name, container } of cluster.nodes) {
+  for (const { name, container } of running(cluster.nodes)) {
     await container.must('bash', '-ec', reissueScript(name));
   }
   await syncNodes(cluster);
+}
+
+/** Without the nodes that are switched off. */
+export function running(nodes: readonly KubeadmNode[]): readonly KubeadmNode[] {
+  return nodes.filter(({ container }) => container.running);
 }
 
 function reissueScript(node: string): string {
@@ -207,7 +220,7 @@ export async function untilAnswering(
 
 /** Nothing of the rollover is left, and every certificate verifies with the new CA alone. */
 export async function requireNewCa({ controlPlanes }: KubeadmCluster): Promise<void> {
-  for (const { container } of controlPlanes) {
+  for (const { container } of running(controlPlanes)) {
     const { stdout } = await container.run('bash', '-ec', 'cd /etc/kubernetes/pki; ls ca*');
     assert.equal(stdout, 'ca.crt\nca.key\n');
     await container.must(

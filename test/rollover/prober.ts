@@ -7,6 +7,8 @@ import { statusOfNewConnection } from '../support/single-request.ts';
 export interface ProbedClient {
   readonly name: string;
   readonly read: () => Promise<SingleRequest>;
+  /** The expected answer, by default 200. */
+  readonly status?: number;
 }
 
 export interface FailedProbe {
@@ -16,7 +18,7 @@ export interface FailedProbe {
 }
 
 /** In milliseconds, between two requests of one client. */
-const interval = 200;
+const usualInterval = 200;
 
 /** Sends requests for several clients five times a second, each over a new connection. */
 export class Prober implements Disposable {
@@ -25,7 +27,7 @@ export class Prober implements Disposable {
   readonly #pending = new Set<Promise<void>>();
   readonly #timer: NodeJS.Timeout;
 
-  constructor(clients: readonly ProbedClient[]) {
+  constructor(clients: readonly ProbedClient[], interval = usualInterval) {
     this.#timer = setInterval(() => {
       for (const client of clients) this.#start(client);
     }, interval);
@@ -65,16 +67,19 @@ export class Prober implements Disposable {
   }
 }
 
-/** Whether a request over a new connection is answered with 200. */
+/** Whether a request over a new connection is answered as expected. */
 export async function isAnswered(client: ProbedClient): Promise<boolean> {
   return (await probeOnce(client)) === undefined;
 }
 
-/** Why a request over a new connection is not answered with 200; undefined if it is. */
-export async function probeOnce({ read }: ProbedClient): Promise<string | undefined> {
+/** Why a request over a new connection is not answered as expected; undefined if it is. */
+export async function probeOnce({
+  read,
+  status: expected = 200,
+}: ProbedClient): Promise<string | undefined> {
   try {
     const status = await statusOfNewConnection(await read());
-    return status === 200 ? undefined : `status ${status}`;
+    return status === expected ? undefined : `status ${status}`;
   } catch (error) {
     return describeError(error);
   }

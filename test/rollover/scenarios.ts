@@ -3,11 +3,14 @@ import { etcdMembers } from './etcd-members.ts';
 import { expiredAuthority } from './expired-authority.ts';
 import { hiddenFaults } from './hidden-faults.ts';
 import { kubeadmAbort } from './kubeadm-abort.ts';
+import { kubeadmAbsentControlPlane } from './kubeadm-absent-control-plane.ts';
 import { kubeadmApply } from './kubeadm-apply.ts';
 import { kubeadmEtcdSingle } from './kubeadm-etcd.ts';
+import { kubeadmClients } from './kubeadm-clients.ts';
 import { kubeadmFrontProxy } from './kubeadm-front-proxy.ts';
 import { kubeadmPlan } from './kubeadm-plan.ts';
 import { kubeadmPowerCut } from './kubeadm-power-cut.ts';
+import { kubeadmReturn } from './kubeadm-return.ts';
 import { kubeadmUndo } from './kubeadm-undo.ts';
 import { lateNodes } from './late-nodes.ts';
 import { rightOrder } from './right-order.ts';
@@ -29,6 +32,9 @@ export const scenarios: readonly Scenario[] = [
   whole,
   kubeadmPlan,
   kubeadmApply,
+  kubeadmReturn,
+  kubeadmClients,
+  kubeadmAbsentControlPlane,
   kubeadmPowerCut,
   kubeadmUndo,
   kubeadmFrontProxy,

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,6 +13,9 @@ export interface Probed {
   /** One line of JSON for each request that failed. */
   readonly failures: readonly string[];
   readonly requests: number;
+  /** The CSRs that were issued, and how long the slowest of them waited. */
+  readonly csrs?: number;
+  readonly longestWaitMs?: number;
 }
 
 /** Disposing it ends the process of the probes, which would keep a failed test running. */
@@ -53,11 +57,19 @@ export async function startProber({
   path,
   targets,
 }: ProbedServers): Promise<ApiProber> {
-  const caFile = join(directory, 'ca.crt');
+  const caFile = join(directory, `prober-${randomUUID()}.crt`);
   await writeFile(caFile, caPem);
-  const [command = '', ...enter] = network.enter;
   const script = join(import.meta.dirname, 'api-prober.process.ts');
   const options = [path, caFile, String(scaled(5_000)), ...targets];
+  return startProbingProcess(network, script, options);
+}
+
+/** Runs a script in a network. On SIGTERM it prints one line for each failure, and then the counts. */
+export function startProbingProcess(
+  { enter: [command = '', ...enter] }: Pick<NetworkNamespace, 'enter'>,
+  script: string,
+  options: readonly string[],
+): ApiProber {
   const child = spawn(command, [...enter, process.execPath, script, ...options], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -67,8 +79,8 @@ export async function startProber({
       child.kill('SIGTERM');
       await once(child, 'exit');
       const lines = (await output).split('\n').filter((line) => line !== '');
-      const { requests } = JSON.parse(lines.pop() ?? '{}') as { readonly requests: number };
-      return { failures: lines, requests };
+      const counts = JSON.parse(lines.pop() ?? '{}') as Omit<Probed, 'failures'>;
+      return { ...counts, failures: lines };
     },
     [Symbol.dispose]: () => child.kill('SIGKILL'),
   };
