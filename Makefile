@@ -100,7 +100,7 @@ UNIT_TESTS = $(shell find test -name '*.test.ts' -not -path 'test/e2e/*' -not -p
 # Two clusters that begin at the same time may be too slow for the time limit of kubeadm join.
 # package-approver.test.ts, package-control-plane.test.ts and package-join.test.ts start later, with the others: their clusters
 # begin with one node.
-LONG_TESTS := test/real/certs-unattended-cluster.test.ts test/real/package-kubelet.test.ts test/real/rollover.test.ts test/real/end-to-end.test.ts test/real/certs-renew-cluster.test.ts test/real/certs-cluster.test.ts test/real/approver-image.test.ts test/real/kubeadm-cluster.test.ts
+LONG_TESTS := test/real/package-kubelet.test.ts test/real/certs-unattended-cluster.test.ts test/real/ca-rollover-units.test.ts test/real/rollover.test.ts test/real/approver-replicas.test.ts test/real/certs-renew-cluster.test.ts test/real/end-to-end.test.ts test/real/certs-cluster.test.ts test/real/approver-image.test.ts test/real/kubeadm-cluster.test.ts
 REAL_TESTS = $(LONG_TESTS) $(filter-out $(LONG_TESTS),$(shell find test/real test/package -name '*.test.ts' | sort)) $(REAL_FAULTS)
 
 # Tests that cannot run here write their reason to .cache/skipped. In CI they fail instead.
@@ -126,7 +126,7 @@ test-real: ## Test on a real control plane, kubelet and systemd, and test the pa
 	@$(MAKE) deb
 	@$(MAKE) image
 	@echo "== Tests on real programs"
-	@node test/support/run-tests.ts $(REAL_TESTS)
+	@node test/support/run-tests.ts --at-once 4 $(REAL_TESTS)
 	@$(report_skipped)
 
 .PHONY: unit
