@@ -3,6 +3,8 @@ import type { TrustAuthority } from '../core/trust.ts';
 import type { Gate, GateReason, GateState } from '../trust/cluster/gate.ts';
 import { areOpen, gateNames, gatesBefore } from '../trust/cluster/gate.ts';
 import type { RolloverView } from '../trust/cluster/rollover.ts';
+import type { FurtherRollover } from '../trust/control-plane/new-authority-report.ts';
+import { furtherRollovers } from '../trust/control-plane/new-authority-report.ts';
 import type { ExitCode } from './exit-code.ts';
 import { exitCodes } from './exit-code.ts';
 import { alignColumns, oneLine } from './text.ts';
@@ -19,7 +21,7 @@ export function reasonExitCode(reasons: readonly GateReason[]): ExitCode {
 }
 
 /** For `-o json` and `-o yaml`, with every object of every reason. */
-export function rolloverDocument({ server, authorities, gates }: RolloverView): object {
+export function rolloverDocument({ server, authorities, state, gates }: RolloverView): object {
   const { old, next } = authorities;
   return {
     apiVersion: 'nodecertd.io/v1alpha1',
@@ -32,6 +34,7 @@ export function rolloverDocument({ server, authorities, gates }: RolloverView): 
       switch: areOpen(gates, gatesBefore.switch),
       finish: areOpen(gates, gatesBefore.finish),
     },
+    furtherRollovers: furtherRollovers(state),
   };
 }
 
@@ -40,7 +43,7 @@ function authorityDocument({ fingerprint, pin, subject, notAfter }: TrustAuthori
 }
 
 /** The gates for people, with the remedy of each reason. */
-export function rolloverTable({ server, authorities, gates }: RolloverView): string {
+export function rolloverTable({ server, authorities, state, gates }: RolloverView): string {
   const { old, next } = authorities;
   const lines = [
     `Cluster ${server}`,
@@ -49,11 +52,21 @@ export function rolloverTable({ server, authorities, gates }: RolloverView): str
       ...(next === undefined ? [] : [authorityRow('new CA', next)]),
     ]),
     '',
-    ...(next === undefined ? ['The cluster has one CA, so no CA rollover is in progress'] : []),
+    ...(next === undefined
+      ? ['The cluster has one CA, so no rollover of the CA kubernetes is in progress']
+      : []),
     ...gates.flatMap(gateLines),
     ...(next === undefined ? [] : ['', summary(gates)]),
+    ...furtherRollovers(state).flatMap(furtherLines),
   ];
   return `${lines.map(oneLine).join('\n')}\n`;
+}
+
+function furtherLines({ ca, nodes }: FurtherRollover): string[] {
+  return [
+    `A rollover of the CA ${ca} is in progress. To see whether a step is safe, without a change: nodecertd ca-rollover apply STEP --ca ${ca} --dry-run`,
+    `     ${shortList(nodes)}`,
+  ];
 }
 
 function authorityRow(

@@ -7,6 +7,7 @@ import {
 } from '../../src/cli/ca-rollover-report.ts';
 import type { Gate, GateId, GateState } from '../../src/trust/cluster/gate.ts';
 import { gateNames } from '../../src/trust/cluster/gate.ts';
+import { clusterState, node, now, read } from '../support/rollover-state.ts';
 import { rolloverView } from './rollover-views.ts';
 
 const ids = Object.keys(gateNames) as GateId[];
@@ -75,6 +76,22 @@ describe('rolloverExitCode(), rolloverDocument() and rolloverTable()', () => {
   it('says that a cluster with one CA has no rollover', () => {
     const view = rolloverView([]);
     assert.equal(rolloverExitCode(view.gates), 0);
-    assert.match(rolloverTable(view), /^CA +CN=[^]*no CA rollover is in progress/m);
+    assert.match(
+      rolloverTable(view),
+      /^CA +CN=[^]*no rollover of the CA kubernetes is in progress\n$/m,
+    );
+  });
+
+  it('names the nodes on which another CA is in rollover', () => {
+    const report = { authorities: [], leaves: {}, startedAt: {}, reportedAt: now };
+    const cp1 = node('cp1', { controlPlane: { ...report, etcdNext: 'a1b2c3d4a1b2c3d4' } });
+    const state = clusterState({ nodes: read([node('worker-1'), cp1]) });
+    const view = { ...rolloverView([]), state };
+    assert.match(
+      rolloverTable(view),
+      /A rollover of the CA etcd is in progress\. .* --ca etcd --dry-run\n {5}cp1\n$/,
+    );
+    const { furtherRollovers } = rolloverDocument(view) as { readonly furtherRollovers: unknown };
+    assert.deepEqual(furtherRollovers, [{ ca: 'etcd', nodes: ['cp1'] }]);
   });
 });

@@ -61,6 +61,26 @@ export function reportedCount(report: ControlPlaneTrust, ca: CaName): number {
   }
 }
 
+/** A rollover of a CA for which there are no gates in `ca-rollover status`. */
+export interface FurtherRollover {
+  readonly ca: Exclude<CaName, 'kubernetes'>;
+  /** The control-plane Nodes that report the new CA. */
+  readonly nodes: readonly string[];
+}
+
+/** The rollovers of the other CAs. Otherwise a view of the kubernetes CA looks as if none were in progress. */
+export function furtherRollovers({ nodes }: Pick<ClusterState, 'nodes'>): FurtherRollover[] {
+  const all = nodes.outcome === 'read' ? nodes.value : [];
+  return (['etcd', 'front-proxy'] as const).flatMap((ca) => {
+    const found = all.filter(
+      ({ controlPlane: report }) =>
+        typeof report === 'object' &&
+        (reportedNext(report, ca) !== undefined || reportedCount(report, ca) > 1),
+    );
+    return found.length === 0 ? [] : [{ ca, nodes: found.map(({ name }) => name) }];
+  });
+}
+
 /**
  * The cluster publishes a CA that this node does not know. Two new CAs would need two rollovers, and a
  * step writes only the CAs of its own rollover into the file of --root-ca-file.
