@@ -338,6 +338,34 @@ describe('planAbortStep()', { skip }, () => {
     );
   });
 
+  it('does not wait for an excepted node that is off, but for one that is Ready', async (context) => {
+    const node = await nodeAfter(context, 'trust');
+    await setOther(node, 'trust');
+    const exceptOther = async (): Promise<StepPlan> =>
+      planAbortStep(requestOf(node), {
+        ...options,
+        confirmed: { ...options.confirmed, exceptNodes: new Set(['cp2']) },
+      });
+    const ready = await exceptOther();
+    assert.deepEqual(clusterTasks(ready), [kubeadmConfig, annotation]);
+    assert.deepEqual(ready.notes, []);
+    assert.deepEqual(ready.commands, [`${abortCommand} # on cp2`]);
+    await objects.setNodeReady('cp2', 'False');
+    try {
+      const off = await exceptOther();
+      assert.deepEqual(clusterTasks(off), [
+        kubeadmConfig,
+        'kube-public/cluster-info',
+        'kube-system/extension-apiserver-authentication',
+        annotation,
+      ]);
+      assert.match(off.notes[0] ?? '', /^The step does not wait for cp2, which keeps its files\./);
+      assert.deepEqual(off.commands, [`${abortCommand} # on cp2, when it is back`]);
+    } finally {
+      await objects.setNodeReady('cp2', 'True');
+    }
+  });
+
   it('after switch, changes no object, and names the wait before the next call', async (context) => {
     const node = await nodeAfter(context, 'trust', 'switch');
     const { refusals, commands, gates, ...rest } = await plan(node, 'abort');
@@ -417,4 +445,5 @@ describe('planAbortStep()', { skip }, () => {
   });
 });
 
+const abortCommand = 'nodecertd ca-rollover apply abort --ca kubernetes';
 const annotation = 'annotation nodecertd.io/control-plane-trust of the Node cp1';

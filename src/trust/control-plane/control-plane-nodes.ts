@@ -77,6 +77,32 @@ export function withOwn(
   return { ...(own && { own }), others: nodes.filter((node) => !isOwn(node)) };
 }
 
+/** The other control-plane Nodes that a step waits for, and those that it does not wait for. */
+export interface AwaitedNodes {
+  /** An excepted Node that is Ready is awaited too, without its report. */
+  readonly others: readonly ControlPlaneNode[];
+  /** Excepted, and off. */
+  readonly away: readonly ControlPlaneNode[];
+}
+
+/**
+ * An excepted Node that is Ready still counts for the question whether this is the last node: its
+ * kube-apiserver would add the removed CA to the objects of the cluster again at once.
+ */
+export function awaitedNodes(
+  others: readonly ControlPlaneNode[],
+  exceptNodes: ReadonlySet<string> = new Set(),
+): AwaitedNodes {
+  const isExcepted = ({ name }: ControlPlaneNode): boolean => exceptNodes.has(name);
+  const isAway = (node: ControlPlaneNode): boolean => isExcepted(node) && !node.isReady;
+  return {
+    others: others
+      .filter((node) => !isAway(node))
+      .map(({ report, ...node }) => (report && !isExcepted(node) ? { ...node, report } : node)),
+    away: others.filter(isAway),
+  };
+}
+
 function reportIn(annotation: string | undefined): Pick<ControlPlaneNode, 'report'> {
   const report = annotation === undefined ? undefined : parseControlPlaneAnnotation(annotation);
   return report === undefined ? {} : { report };

@@ -1,10 +1,10 @@
 import { flagValue } from '../../pki/components/component-flags.ts';
 import type { Flags } from './cluster-tasks.ts';
-import type { ControlPlaneNode, ControlPlaneNodes } from './control-plane-nodes.ts';
+import type { AwaitedNodes, ControlPlaneNode, ControlPlaneNodes } from './control-plane-nodes.ts';
 import type { MirrorPod } from './mirror-pods.ts';
 import type { Step } from './task.ts';
 
-export interface ControlPlane extends ControlPlaneNodes {
+export interface ControlPlane extends Pick<ControlPlaneNodes, 'own'>, AwaitedNodes {
   readonly pods: readonly MirrorPod[];
   /** kube-controller-manager on this machine is the leader. */
   readonly isLeader: boolean;
@@ -48,7 +48,7 @@ function has(pod: MirrorPod, flags: Flags): boolean {
  */
 export function earlyLeader(
   step: Extract<Step, 'trust' | 'finish'>,
-  plane: ControlPlane,
+  plane: Omit<ControlPlane, 'away'>,
 ): string | undefined {
   const behind = nodesBehind(step, plane);
   if (!plane.isLeader || behind.length === 0) return undefined;

@@ -3,7 +3,7 @@ import type { Gate, GateReason } from '../../cluster/gate.ts';
 import type { RolloverView } from '../../cluster/rollover.ts';
 import { administratorObstacles } from '../administrator.ts';
 import { applyCommand } from '../apply-command.ts';
-import { clientAuthoritiesTask } from '../client-authorities-task.ts';
+import { clientAuthoritiesTask, configMapOfClients } from '../client-authorities-task.ts';
 import { uploadedCertificatesTask } from '../cluster-tasks.ts';
 import { readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
 import { reportTask } from '../new-authority-report.ts';
@@ -50,7 +50,7 @@ export async function planAbortStep(request: StepRequest, options: GateOptions):
     tasks,
     restarts: await restartedComponents(tasks, { clock }),
     gates: [],
-    notes: [],
+    notes: notesOnAway(plane),
     commands: [],
   } as const;
   if (own.obstacles.length > 0) return { ...common, refusals: own.obstacles };
@@ -74,7 +74,10 @@ export async function planAbortStep(request: StepRequest, options: GateOptions):
         onWait: options.onWait,
       })),
     ],
-    commands: stage === 'switch' ? afterSwitch(view, plane) : afterTrust(plane),
+    commands: [
+      ...(stage === 'switch' ? afterSwitch(view, plane) : afterTrust(plane)),
+      ...plane.away.map(({ name }) => `${abort} # on ${name}, when it is back`),
+    ],
   };
 }
 
@@ -184,7 +187,18 @@ function afterSwitch({ probes, authorities }: RolloverView, { others }: ControlP
   ];
 }
 
-function afterTrust({ others }: ControlPlane): string[] {
-  const behind = others.filter(({ report }) => report?.next !== undefined);
-  return behind.map(({ name }) => `${abort} # on ${name}`);
+function afterTrust(plane: ControlPlane): string[] {
+  const behind = new Set(nodesBehind('finish', plane));
+  const left = plane.others.filter(
+    ({ name, report }) => report?.next !== undefined || behind.has(name),
+  );
+  return left.map(({ name }) => `${abort} # on ${name}`);
+}
+
+function notesOnAway({ away }: ControlPlane): string[] {
+  if (away.length === 0) return [];
+  const names = away.map(({ name }) => name).join(', ');
+  return [
+    `The step does not wait for ${names}, which keeps its files. When it starts, its kube-apiserver adds the new CA to ${configMapOfClients} again, and its kube-controller-manager publishes and uses the new CA if it becomes the leader.`,
+  ];
 }

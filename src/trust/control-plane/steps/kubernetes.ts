@@ -13,7 +13,7 @@ import {
   setManagerFlagsTask,
   uploadedCertificatesTask,
 } from '../cluster-tasks.ts';
-import { readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
+import { awaitedNodes, readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
 import { flagsFor, rolloverFiles } from '../manager-flags.ts';
 import { readMirrorPods } from '../mirror-pods.ts';
 import type { RolloverNode } from '../node-files.ts';
@@ -41,19 +41,16 @@ export async function kubernetesCluster(question: StepClusterQuestion): Promise<
   };
 }
 
-/**
- * What the cluster knows of the nodes, without those that are excepted: the step does not wait for them.
- * @throws AgentError as KubeClient.request
- */
+/** What the cluster knows of the nodes. @throws AgentError as KubeClient.request */
 export async function readControlPlane(
   request: StepRequest,
   { confirmed: { exceptNodes } }: Pick<GateOptions, 'confirmed'>,
 ): Promise<ControlPlane> {
   const { client, signal, hostName } = request;
-  const all = await readControlPlaneNodes(client, signal);
-  const nodes = all.filter(({ name }) => exceptNodes?.has(name) !== true);
+  const { own, others } = withOwn(await readControlPlaneNodes(client, signal), request);
   return {
-    ...withOwn(nodes, request),
+    ...(own && { own }),
+    ...awaitedNodes(others, exceptNodes),
     pods: await readMirrorPods(client, signal),
     isLeader: (await leadingNode(client, signal)) === hostName,
     flags: new Map(Object.entries(flagsFor(rolloverFiles, request))),
