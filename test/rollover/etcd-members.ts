@@ -78,6 +78,8 @@ async function rollOver(root: string, report: Report): Promise<void> {
   assert.deepEqual(await readFile(join(tree.certificates, 'etcd/ca.crt')), next.certificate);
   await node.must('finish', ['etcd', 'kube-apiserver'], '--undo');
   await node.must('finish', ['etcd', 'kube-apiserver'], '--clients-ok');
+  const { etcd, etcdNext } = await node.reported();
+  assert.deepEqual([etcd, etcdNext], [1, undefined], 'another node could not create a CA');
 }
 
 /** The node on which `nodecertd ca-rollover apply` runs. */
@@ -116,6 +118,13 @@ class Node {
     assert.match(stdout, reason, stderr);
     assert.equal(code, stdout.includes('reject each other') ? 4 : 3, stdout);
     this.#report(`${step} ${flags.join(' ')} was refused`);
+  }
+
+  /** The annotation that the other nodes read. */
+  async reported(): Promise<Readonly<Record<string, unknown>>> {
+    const path = 'jsonpath={.metadata.annotations.nodecertd\\.io/control-plane-trust}';
+    const { stdout } = await kubectl(this.#tree, 'get', 'node', own, '--output', path);
+    return JSON.parse(stdout) as Readonly<Record<string, unknown>>;
   }
 
   async #apply(step: string, flags: readonly string[]): Promise<Ended> {
@@ -252,20 +261,15 @@ async function writeControlPlane(
 }
 
 /** What kubeadm and the kubelet create: the rights of the administrator, and a Node that is Ready. */
-async function register({ kubernetes }: KubeadmTree): Promise<void> {
-  const kubectl = async (...args: readonly string[]): Promise<unknown> =>
-    run(join(controlPlaneDirectory(), 'kubectl'), [
-      `--kubeconfig=${join(kubernetes, 'super-admin.conf')}`,
-      ...args,
-    ]);
+async function register(tree: KubeadmTree): Promise<void> {
   await until('a ready API server', async () =>
-    kubectl('get', '--raw', '/readyz').then(
+    kubectl(tree, 'get', '--raw', '/readyz').then(
       () => true,
       () => false,
     ),
   );
   const binding = ['--clusterrole=cluster-admin', '--group=kubeadm:cluster-admins'];
-  await kubectl('create', 'clusterrolebinding', 'kubeadm:cluster-admins', ...binding);
+  await kubectl(tree, 'create', 'clusterrolebinding', 'kubeadm:cluster-admins', ...binding);
   const node = {
     apiVersion: 'v1',
     kind: 'Node',
@@ -275,7 +279,15 @@ async function register({ kubernetes }: KubeadmTree): Promise<void> {
       conditions: [{ type: 'Ready', status: 'True' }],
     },
   };
-  const file = join(kubernetes, 'node.json');
+  const file = join(tree.kubernetes, 'node.json');
   await writeFile(file, JSON.stringify(node));
-  await kubectl('create', '--filename', file);
+  await kubectl(tree, 'create', '--filename', file);
+}
+
+async function kubectl(
+  { kubernetes }: KubeadmTree,
+  ...args: readonly string[]
+): Promise<{ readonly stdout: string }> {
+  const kubeconfig = join(kubernetes, 'super-admin.conf');
+  return run(join(controlPlaneDirectory(), 'kubectl'), [`--kubeconfig=${kubeconfig}`, ...args]);
 }

@@ -147,32 +147,59 @@ export function otherNewAuthorities(
   });
 }
 
+interface Reported {
+  readonly request: StepRequest;
+  /** An earlier task changes files. */
+  readonly isChanged: boolean;
+}
+
 /**
  * Reports the files of this node on its Node now, so that the same step on another node does not
  * create a second CA. The agent reports them only every ten minutes, and only with trust.enabled.
  */
-export function reportTask(
+export async function reportTask(
   own: ControlPlaneNode | undefined,
-  { request, isDone }: { readonly request: StepRequest; readonly isDone: boolean },
-): ClusterTask[] {
+  { request, isChanged }: Reported,
+): Promise<ClusterTask[]> {
   if (own === undefined) return [];
   return [
     {
       kind: 'cluster',
       name: `annotation ${controlPlaneAnnotationKey} of the Node ${own.name}`,
       content: 'the CAs of this node',
-      isDone,
+      isDone: !isChanged && isReported(own, request.ca, await filesOf(request)),
       run: (signal) => report(own, { ...request, signal }),
     },
   ];
 }
 
-async function report(own: ControlPlaneNode, request: StepRequest): Promise<void> {
-  const { client, directories, clock, signal } = request;
+/** Without a new CA, a node that has never reported has nothing to correct. */
+function isReported(
+  { report: reported }: ControlPlaneNode,
+  ca: CaName,
+  files: ControlPlaneTrust,
+): boolean {
+  if (reported === undefined) return reportedNext(files, ca) === undefined;
+  const [there, here] = [partOf(reported, ca), partOf(files, ca)];
+  return there.every((value, at) => value === here[at]);
+}
+
+/** What the steps on other nodes need to know of this CA. */
+function partOf(trust: ControlPlaneTrust, ca: CaName): readonly (string | number | undefined)[] {
+  const client = ca === 'front-proxy' ? trust.frontProxyClient : undefined;
+  return [reportedNext(trust, ca), reportedCount(trust, ca), client];
+}
+
+async function filesOf({ directories }: StepRequest): Promise<ControlPlaneTrust> {
   const { components } = await findLocalNode(directories);
+  return readControlPlaneTrust(components, directories);
+}
+
+async function report(own: ControlPlaneNode, request: StepRequest): Promise<void> {
+  const { client, clock, signal } = request;
   const found: ControlPlaneAnnotation = {
-    ...(await readControlPlaneTrust(components, directories)),
-    // The step restarts nothing.
+    ...(await filesOf(request)),
+    // Only the agent reads them. An earlier start keeps gates closed for longer.
     startedAt: own.report?.startedAt ?? {},
     reportedAt: clock.now(),
   };

@@ -42,7 +42,7 @@ export async function planAbortStep(request: StepRequest, options: GateOptions):
     ...own.tasks,
     ...(own.obstacles.length > 0 ? [] : await clusterTasks({ stage, node, plane }, request)),
     ...own.lastTasks,
-    ...(stage === 'switch' ? [] : reportTask(plane.own, { request, isDone: isUnreported(plane) })),
+    ...(stage === 'switch' ? [] : await reportTask(plane.own, { request, isChanged: true })),
   ];
   const common = {
     step: 'abort',
@@ -94,7 +94,7 @@ async function withoutFiles(request: StepRequest, options: GateOptions): Promise
   return {
     ...common,
     refusals,
-    tasks: [...tasks, ...reportTask(nodes.own, { request, isDone: isUnreported(nodes) })],
+    tasks: [...tasks, ...(await reportTask(nodes.own, { request, isChanged: false }))],
     notes: ['This node has no files of a CA rollover.'],
     commands,
   };
@@ -106,10 +106,6 @@ function lostNext(path: string): GateReason {
     message: `${path} has several CAs, and this node has no file that shows which of them is the new one`,
     remedy: 'Copy ca-next.crt and ca-next.key from another control-plane node',
   };
-}
-
-function isUnreported({ own }: Pick<ControlPlane, 'own'>): boolean {
-  return own?.report?.next === undefined;
 }
 
 interface AbortedNode {

@@ -51,11 +51,10 @@ export async function planCreateStep(
   const { state, nodes } = await readCluster(request);
   const next = plan.next && readAuthority(plan.next.der);
   const known = { signing: readAuthority(plan.signing.der), ...(next && { next }) };
-  const reported = reportedNext(nodes.own?.report, request.ca);
-  const isDone = next !== undefined && reported === shortFingerprint(next.fingerprint);
+  const isChanged = plan.task.files.length > 0;
   return {
     ...common,
-    tasks: [plan.task, ...reportTask(nodes.own, { request, isDone })],
+    tasks: [plan.task, ...(await reportTask(nodes.own, { request, isChanged }))],
     refusals: [
       ...(await looseKeys(request)),
       ...otherRollovers(request),
@@ -159,8 +158,7 @@ export async function planCreateUndo(request: StepRequest): Promise<StepPlan> {
           ...(ca === 'kubernetes' ? usersOf(readAuthority(pair.certificate.der), state) : []),
           ...bundlesOn(nodes.others, ca),
         ];
-  const isDone = reportedNext(nodes.own?.report, ca) === undefined;
-  const tasks = reportTask(nodes.own, { request, isDone });
+  const tasks = await reportTask(nodes.own, { request, isChanged: pair !== undefined });
   return {
     step: 'create',
     nodeName,

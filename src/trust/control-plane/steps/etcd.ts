@@ -30,7 +30,7 @@ export async function etcdCluster(question: StepClusterQuestion): Promise<StepCl
   const view = await viewEtcd(node, request);
   return {
     tasks: await uploadedCertificatesTask(request),
-    others: withOwn(nodes, request).others,
+    nodes: withOwn(nodes, request),
     notes:
       step !== 'switch' && isInterrupted(view) && options.acceptsEtcdInterruption === true
         ? [interruption(view)]

@@ -1,4 +1,3 @@
-import { shortFingerprint } from '../../../core/trust.ts';
 import { readAggregatedApis } from '../../../kube/aggregated-apis.ts';
 import type { GateReason } from '../../cluster/gate.ts';
 import { applyCommand } from '../apply-command.ts';
@@ -16,12 +15,13 @@ import {
   withoutNext,
 } from '../front-proxy-gate.ts';
 import { readLeaf } from '../leaf.ts';
-import { reportedCount, reportTask } from '../new-authority-report.ts';
+import { reportedCount } from '../new-authority-report.ts';
+import { readRolloverNode } from '../node-files.ts';
 import type { NodeStepName } from '../node-step.ts';
-import type { StepPlan } from '../step-plan.ts';
+import type { StepRequest } from '../step-plan.ts';
 import type { ClusterTask } from '../task.ts';
 import { authoritiesOf } from './kubernetes.ts';
-import type { Judgement, StepCluster, StepClusterQuestion } from './step-cluster.ts';
+import type { GateOptions, Judgement, StepCluster, StepClusterQuestion } from './step-cluster.ts';
 
 interface FrontProxyStep {
   readonly step: NodeStepName;
@@ -34,14 +34,14 @@ interface FrontProxyStep {
  * @throws AgentError KEY_UNSUPPORTED; as KubeClient.request
  */
 export async function frontProxyCluster(asked: StepClusterQuestion): Promise<StepCluster> {
-  const { node, request } = asked;
   const part = await readStep(asked);
   return {
     tasks: await clusterTasks(part, asked),
-    lastTasks: reportTask(part.facts.own, { request, isDone: isReported(part) }),
-    others: part.facts.others,
+    nodes: part.facts,
     notes: [],
-    commands: nodesBehind(part).map((name) => `${applyCommand(part.step, node.ca)} # on ${name}`),
+    commands: nodesBehind(part).map(
+      (name) => `${applyCommand(part.step, 'front-proxy')} # on ${name}`,
+    ),
     judge: async () => judge(part),
   };
 }
@@ -82,14 +82,6 @@ async function clusterTasks(
   return [...uploaded, await clientAuthoritiesTask(request, { old, clients: 'front-proxy' })];
 }
 
-/** The other nodes learn from the report which CA has issued the certificate of this kube-apiserver. */
-function isReported({ step, facts: { own }, question: { authorities } }: FrontProxyStep): boolean {
-  const report = own?.report;
-  const isByNext = report?.frontProxyClient === shortFingerprint(authorities.next.fingerprint);
-  const count = step === 'finish' ? 1 : 2;
-  return report?.frontProxyAuthorities === count && isByNext === (step !== 'trust');
-}
-
 /** The other nodes on which the step is not done. */
 function nodesBehind({ step, facts, question }: FrontProxyStep): string[] {
   const { except } = question;
@@ -125,30 +117,19 @@ function judge({ step, facts, question }: FrontProxyStep): Judgement {
 }
 
 /**
- * Plans the return from a step of the CA `front-proxy`: why it must not happen. The files come from the
- * copies of the step.
- * @throws AgentError as readFrontProxyFacts
+ * Why a step of the CA `front-proxy` must not be undone on this node now: a server would reject a
+ * certificate that a kube-apiserver uses after the undo.
+ * @throws AgentError as readRolloverNode and readFrontProxyFacts
  */
-export async function planFrontProxyUndo(asked: StepClusterQuestion): Promise<StepPlan> {
-  const { step, request } = asked;
-  const part = await readStep(asked);
-  return {
-    step,
-    nodeName: request.hostName,
-    tasks: reportTask(part.facts.own, { request, isDone: false }),
-    restarts: [],
-    gates: [],
-    refusals: await undoRefusals(part, asked),
-    notes: [],
-    commands: [],
-  };
-}
-
-/** Servers would reject a certificate that a kube-apiserver uses after the undo. */
-async function undoRefusals(
-  { step, facts, question }: FrontProxyStep,
-  { node }: StepClusterQuestion,
+export async function frontProxyUndoRefusals(
+  step: NodeStepName,
+  request: StepRequest,
+  options: GateOptions,
 ): Promise<GateReason[]> {
+  const node = await readRolloverNode(request);
+  // After `finish` the node has no files of the rollover, and the copies have them.
+  if (node === undefined) return [];
+  const { facts, question } = await readStep({ step, node, request, options });
   switch (step) {
     case 'trust':
       return nextProxies(

@@ -31,7 +31,7 @@ export async function kubernetesCluster(question: StepClusterQuestion): Promise<
   const plane = await readControlPlane(request, options);
   return {
     tasks: await clusterTasks({ step, node, plane }, request),
-    others: plane.others,
+    nodes: plane,
     notes: notesOn(step, plane),
     commands: commandsAfter(step, plane),
     judge: async () => ({

@@ -1,6 +1,9 @@
 import { readAuthority } from '../../../kube/authorities.ts';
 import type { GateReason } from '../../cluster/gate.ts';
 import { applyCommand } from '../apply-command.ts';
+import type { ControlPlaneNodes } from '../control-plane-nodes.ts';
+import { readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
+import { reportTask } from '../new-authority-report.ts';
 import type { RolloverNode } from '../node-files.ts';
 import { caPath, readRolloverNode } from '../node-files.ts';
 import type { NodeStep, NodeStepName } from '../node-step.ts';
@@ -9,7 +12,7 @@ import { obstaclesTo } from '../permission.ts';
 import type { StepPlan, StepRequest } from '../step-plan.ts';
 import { isComplete } from '../step-plan.ts';
 import { restartedComponents } from '../task-restart.ts';
-import type { CaName } from '../task.ts';
+import type { CaName, ClusterTask, StepTask } from '../task.ts';
 import { aggregationBefore, frontProxyCluster } from './front-proxy.ts';
 import { etcdCluster } from './etcd.ts';
 import { kubernetesCluster } from './kubernetes.ts';
@@ -42,17 +45,32 @@ export async function planRolloverStep(
   }
   const { isRepair } = own;
   const cluster = await clusters[node.ca]({ step, node, request, options, isRepair });
-  const tasks = [...own.tasks, ...cluster.tasks, ...own.lastTasks, ...(cluster.lastTasks ?? [])];
-  const planned = { ...common, tasks, restarts: await restartedComponents(tasks, { clock }) };
-  if (isComplete(planned)) return planned;
-  const judgement = await cluster.judge(planned.restarts);
+  const planned = [...own.tasks, ...cluster.tasks, ...own.lastTasks];
+  const tasks = [...planned, ...(await reported(planned, cluster.nodes, request))];
+  const changes = { ...common, tasks, restarts: await restartedComponents(tasks, { clock }) };
+  if (isComplete(changes)) return changes;
+  const judgement = await cluster.judge(changes.restarts);
   return {
-    ...planned,
+    ...changes,
     gates: judgement.gates,
     refusals: await refusals({ step, own, judgement, node, cluster }, request, options),
     notes: [...own.notes, ...cluster.notes],
     commands: cluster.commands,
   };
+}
+
+/**
+ * The agents report the CA `kubernetes`, which the gates need. The other CAs need no agent, so each step
+ * reports them. A repeated step also replaces a report from before an interruption.
+ */
+async function reported(
+  tasks: readonly StepTask[],
+  { own }: ControlPlaneNodes,
+  request: StepRequest,
+): Promise<ClusterTask[]> {
+  if (request.ca === 'kubernetes') return [];
+  const isChanged = tasks.some((task) => task.kind === 'files' && task.files.length > 0);
+  return reportTask(own, { request, isChanged });
 }
 
 /** The CA of etcd is in no object. */
@@ -66,12 +84,14 @@ async function withoutFiles(
   request: StepRequest,
   options: GateOptions,
 ): Promise<StepPlan> {
-  const { ca, hostName } = request;
+  const { ca, client, hostName, signal } = request;
   const common = { step, nodeName: hostName, tasks: [], restarts: [], gates: [], commands: [] };
   if (step === 'finish') {
     const notes = ['This node has no files of a CA rollover.'];
-    const left = leftAfterFinish[ca];
-    return { ...common, refusals: [], notes, ...(await left?.(request, options)) };
+    const left = await leftAfterFinish[ca]?.(request, options);
+    const nodes = withOwn(await readControlPlaneNodes(client, signal), request);
+    const tasks = [...(left?.tasks ?? []), ...(await reported([], nodes, request))];
+    return { ...common, refusals: [], notes, ...left, tasks };
   }
   const missing: GateReason = {
     state: 'waiting',
@@ -97,7 +117,9 @@ async function refusals(
     own: { harm, isRepair },
     judgement: { gates, reasons },
     node: { components, next },
-    cluster: { others },
+    cluster: {
+      nodes: { others },
+    },
   }: {
     readonly step: NodeStepName;
     readonly own: NodeStep;

@@ -11,6 +11,8 @@ import { isNextInUse } from '../../cluster/next-in-use.ts';
 import type { RolloverView } from '../../cluster/rollover.ts';
 import { applyCommand, rolloverBack } from '../apply-command.ts';
 import { clusterInfoTask, removeManagerFlagsTask, setManagerFlagsTask } from '../cluster-tasks.ts';
+import { readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
+import { reportTask } from '../new-authority-report.ts';
 import type { NodePlaces, RolloverNode } from '../node-files.ts';
 import { caPath, readRolloverNode } from '../node-files.ts';
 import type { ControlPlane } from '../node-order.ts';
@@ -20,7 +22,7 @@ import type { StepPlan, StepRequest } from '../step-plan.ts';
 import type { ClusterTask } from '../task.ts';
 import { etcdUndoRefusals } from './etcd-undo.ts';
 import type { GateOptions } from './step-cluster.ts';
-import { planFrontProxyUndo } from './front-proxy.ts';
+import { frontProxyUndoRefusals } from './front-proxy.ts';
 import { authoritiesOf, readControlPlane, viewOf } from './kubernetes.ts';
 
 /**
@@ -33,19 +35,18 @@ export async function planRolloverUndo(
   request: StepRequest,
   options: GateOptions,
 ): Promise<StepPlan> {
-  const { hostName } = request;
+  const { ca, hostName } = request;
   const common = { step, nodeName: hostName, restarts: [], gates: [], notes: [], commands: [] };
-  if (request.ca === 'etcd') {
-    const refusals = await etcdUndoRefusals(step, request, options);
-    return { ...common, tasks: [], refusals };
+  if (ca !== 'kubernetes') {
+    const refusals = await undoRefusals[ca](step, request, options);
+    const { own } = withOwn(await readControlPlaneNodes(request.client, request.signal), request);
+    return { ...common, tasks: await reportTask(own, { request, isChanged: true }), refusals };
   }
   const node = await readRolloverNode(request);
-  if (step === 'finish' && request.ca === 'kubernetes') {
+  if (step === 'finish') {
     return { ...common, tasks: await tasksBeforeFinish(node, request, options), refusals: [] };
   }
-  // After `finish` the node has no files of the rollover, and the copies have them.
-  if (node === undefined || step === 'finish') return { ...common, tasks: [], refusals: [] };
-  if (node.ca === 'front-proxy') return planFrontProxyUndo({ step, node, request, options });
+  if (node === undefined) return { ...common, tasks: [], refusals: [] };
   const view = await viewOf(node, request, options);
   return {
     ...common,
@@ -56,6 +57,8 @@ export async function planRolloverUndo(
     refusals: step === 'trust' ? certificatesByNext(view) : lostOld(node, view),
   };
 }
+
+const undoRefusals = { etcd: etcdUndoRefusals, 'front-proxy': frontProxyUndoRefusals } as const;
 
 /**
  * A certificate from the new CA would be rejected. Another node that has done the step `switch` serves

@@ -1,6 +1,6 @@
 import type { Gate, GateReason, StepGateId } from '../../cluster/gate.ts';
 import type { RolloverQuestion } from '../../cluster/rollover.ts';
-import type { ControlPlaneNode } from '../control-plane-nodes.ts';
+import type { ControlPlaneNodes } from '../control-plane-nodes.ts';
 import type { RolloverNode } from '../node-files.ts';
 import type { NodeStepName } from '../node-step.ts';
 import type { StepRequest } from '../step-plan.ts';
@@ -28,12 +28,9 @@ export interface StepClusterQuestion {
 
 /** What a step of one CA changes in the cluster, and what it needs from the cluster. */
 export interface StepCluster {
+  readonly nodes: ControlPlaneNodes;
   /** In order, after the files of the node. */
   readonly tasks: readonly ClusterTask[];
-  /** After the files that a step removes. */
-  readonly lastTasks?: readonly ClusterTask[];
-  /** The control-plane Nodes without the Node of this machine. */
-  readonly others: readonly ControlPlaneNode[];
   readonly notes: readonly string[];
   /** What the administrator runs afterward. */
   readonly commands: readonly string[];
