@@ -1,5 +1,6 @@
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
+import { AgentError } from '../core/errors.ts';
 import { version } from '../core/version.ts';
 import { loadKubeconfig } from '../kube/kubeconfig.ts';
 import { KubeClient } from '../kube/rest-client.ts';
@@ -18,6 +19,7 @@ import {
   previewUndoOf,
   undoPlan,
 } from '../trust/control-plane/apply.ts';
+import { lostAuthority } from '../trust/control-plane/repair.ts';
 import type { StepPlan, StepRequest } from '../trust/control-plane/step-plan.ts';
 import { isComplete } from '../trust/control-plane/step-plan.ts';
 import { planAbortStep } from '../trust/control-plane/steps/abort-step.ts';
@@ -32,7 +34,7 @@ import { isOf } from '../trust/control-plane/undo.ts';
 import type { ApplyOptions } from './ca-rollover-apply-options.ts';
 import { addApplyOptions, requireUsage, usualLifetime } from './ca-rollover-apply-options.ts';
 import { confirmedBy } from './ca-rollover-options.ts';
-import { renewalRequest } from './certs-options.ts';
+import { directoriesOf, renewalRequest } from './certs-options.ts';
 import type { StepReport } from './ca-rollover-apply-report.ts';
 import { planDocument, stepDocument, stepExitCode, stepTable } from './ca-rollover-apply-report.ts';
 import { isConfirmed } from './confirmation.ts';
@@ -60,8 +62,19 @@ export function configure(
 ): void {
   addApplyOptions(command).action(async (step: Step, options: ApplyOptions) => {
     requireUsage(step, options);
-    exit(await withRootRemedy(() => run(step, options, context)));
+    const work = run(step, options, context).catch(async (error: unknown) => {
+      throw await explained(error, options);
+    });
+    exit(await withRootRemedy(() => work));
   });
+}
+
+/** Without an API server, the files of this node may show why it rejects an administrator. */
+async function explained(error: unknown, options: ApplyOptions): Promise<unknown> {
+  const reason = await lostAuthority(error, directoriesOf(options));
+  if (reason === undefined) return error;
+  const { message, remedy } = reason;
+  return new AgentError('API_UNAUTHORIZED', message, { cause: error, remedy });
 }
 
 async function run(step: Step, options: ApplyOptions, context: CliContext): Promise<number> {

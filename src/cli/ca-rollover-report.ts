@@ -1,6 +1,6 @@
 import { formatInstant } from '../core/instant.ts';
 import type { TrustAuthority } from '../core/trust.ts';
-import type { Gate, GateReason, GateState } from '../trust/cluster/gate.ts';
+import type { Gate, GateReason, GateState, RolloverAuthorities } from '../trust/cluster/gate.ts';
 import { areOpen, gateNames, gatesBefore } from '../trust/cluster/gate.ts';
 import type { RolloverView } from '../trust/cluster/rollover.ts';
 import type { FurtherRollover } from '../trust/control-plane/new-authority-report.ts';
@@ -20,21 +20,30 @@ export function reasonExitCode(reasons: readonly GateReason[]): ExitCode {
   return reasons.length === 0 ? exitCodes.fine : exitCodes.expiring;
 }
 
+/** The parts of a view that people see. While no API server answers, only the gates are known. */
+export type ShownRollover = Pick<RolloverView, 'server' | 'gates'> &
+  Partial<Pick<RolloverView, 'authorities' | 'state'>>;
+
 /** For `-o json` and `-o yaml`, with every object of every reason. */
-export function rolloverDocument({ server, authorities, state, gates }: RolloverView): object {
-  const { old, next } = authorities;
+export function rolloverDocument({ server, authorities, state, gates }: ShownRollover): object {
   return {
     apiVersion: 'nodecertd.io/v1alpha1',
     kind: 'CaRollover',
     server,
-    old: authorityDocument(old),
-    ...(next !== undefined && { new: authorityDocument(next) }),
+    ...(authorities && authoritiesDocument(authorities)),
     gates: gates.map((gate) => ({ ...gate, name: gateNames[gate.id] })),
     safe: {
       switch: areOpen(gates, gatesBefore.switch),
       finish: areOpen(gates, gatesBefore.finish),
     },
-    furtherRollovers: furtherRollovers(state),
+    ...(state && { furtherRollovers: furtherRollovers(state) }),
+  };
+}
+
+function authoritiesDocument({ old, next }: RolloverAuthorities): object {
+  return {
+    old: authorityDocument(old),
+    ...(next !== undefined && { new: authorityDocument(next) }),
   };
 }
 
@@ -43,23 +52,22 @@ function authorityDocument({ fingerprint, pin, subject, notAfter }: TrustAuthori
 }
 
 /** The gates for people, with the remedy of each reason. */
-export function rolloverTable({ server, authorities, state, gates }: RolloverView): string {
-  const { old, next } = authorities;
+export function rolloverTable({ server, authorities, state, gates }: ShownRollover): string {
   const lines = [
     `Cluster ${server}`,
-    ...alignColumns([
-      authorityRow(next === undefined ? 'CA' : 'old CA', old),
-      ...(next === undefined ? [] : [authorityRow('new CA', next)]),
-    ]),
+    ...(authorities === undefined ? [] : authorityLines(authorities)),
     '',
-    ...(next === undefined
-      ? ['The cluster has one CA, so no rollover of the CA kubernetes is in progress']
-      : []),
     ...gates.flatMap(gateLines),
-    ...(next === undefined ? [] : ['', summary(gates)]),
-    ...furtherRollovers(state).flatMap(furtherLines),
+    ...(gates.length === 0 ? [] : ['', summary(gates)]),
+    ...(state === undefined ? [] : furtherRollovers(state).flatMap(furtherLines)),
   ];
   return `${lines.map(oneLine).join('\n')}\n`;
+}
+
+function authorityLines({ old, next }: RolloverAuthorities): string[] {
+  const one = 'The cluster has one CA, so no rollover of the CA kubernetes is in progress';
+  if (next === undefined) return [...alignColumns([authorityRow('CA', old)]), '', one];
+  return alignColumns([authorityRow('old CA', old), authorityRow('new CA', next)]);
 }
 
 function furtherLines({ ca, nodes }: FurtherRollover): string[] {

@@ -1,8 +1,13 @@
 import type { Command } from 'commander';
+import type { ClusterAccess } from '../kube/cluster-access.ts';
+import { gateOf } from '../trust/cluster/gates/verdict.ts';
 import { viewRollover } from '../trust/cluster/rollover.ts';
+import { lostAuthority } from '../trust/control-plane/repair.ts';
 import type { RolloverOptions } from './ca-rollover-options.ts';
 import { accessOf, addRolloverOptions, questionOf } from './ca-rollover-options.ts';
+import type { ShownRollover } from './ca-rollover-report.ts';
 import { rolloverDocument, rolloverExitCode, rolloverTable } from './ca-rollover-report.ts';
+import { directoriesOf } from './certs-options.ts';
 import type { CliContext } from './context.ts';
 import { Progress } from './doctor-progress.ts';
 import type { ExitCodeMeanings } from './exit-code.ts';
@@ -31,9 +36,21 @@ export function configure(
       const view = await viewRollover({
         ...questionOf(options, { access, context }),
         onStep: progress.note,
-      }).finally(() => progress[Symbol.dispose]());
+      })
+        .catch(async (error: unknown) => rejectingServer(error, { options, access }))
+        .finally(() => progress[Symbol.dispose]());
       const table = (): string => rolloverTable(view);
       context.stdout.write(await print(options.output, rolloverDocument(view), table));
       exit(rolloverExitCode(view.gates));
     });
+}
+
+/** Without an API server, the files of this node may show why it rejects an administrator. */
+async function rejectingServer(
+  error: unknown,
+  { options, access }: { readonly options: RolloverOptions; readonly access: ClusterAccess },
+): Promise<ShownRollover> {
+  const reason = await lostAuthority(error, directoriesOf(options));
+  if (reason === undefined) throw error;
+  return { server: access.cluster.server, gates: [gateOf('G1', [reason])] };
 }

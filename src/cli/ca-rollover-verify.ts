@@ -3,7 +3,7 @@ import { AgentError } from '../core/errors.ts';
 import type { GateReason } from '../trust/cluster/gate.ts';
 import { checkLocalControlPlane } from '../trust/cluster/local-checks.ts';
 import { viewRollover } from '../trust/cluster/rollover.ts';
-import { repairOn } from '../trust/control-plane/repair.ts';
+import { lostAuthority, repairOn } from '../trust/control-plane/repair.ts';
 import type { RolloverOptions } from './ca-rollover-options.ts';
 import { accessOf, addCertificateOptions, questionOf } from './ca-rollover-options.ts';
 import { reasonExitCode, reasonLines } from './ca-rollover-report.ts';
@@ -37,7 +37,9 @@ export function configure(
   addCertificateOptions(command)
     .addOption(outputOption())
     .action(async (options: VerifyOptions) => {
-      const found = await verify(options, context);
+      const found = await verify(options, context).catch(async (error: unknown) =>
+        rejectingServer(error, options),
+      );
       const document = { apiVersion: 'nodecertd.io/v1alpha1', kind: 'CaRolloverCheck', ...found };
       context.stdout.write(await print(options.output, document, () => verifyTable(found)));
       exit(reasonExitCode(found.reasons));
@@ -72,6 +74,13 @@ async function verify(options: VerifyOptions, context: CliContext): Promise<Veri
       remedy: 'Run the command as root on a control-plane node',
     },
   );
+}
+
+/** Without an API server, the files of this node may show why it rejects an administrator. */
+async function rejectingServer(error: unknown, options: VerifyOptions): Promise<Verified> {
+  const reason = await lostAuthority(error, directoriesOf(options));
+  if (reason === undefined) throw error;
+  return { reasons: [reason], notCompared: [] };
 }
 
 /** For people. */

@@ -12,6 +12,7 @@ import { version } from '../../src/core/version.ts';
 import { readAuthorities } from '../../src/kube/authorities.ts';
 import { annotateNode } from '../../src/kube/node-annotation.ts';
 import type { KubeClient } from '../../src/kube/rest-client.ts';
+import { systemClock } from '../../src/sys/clock.ts';
 import { Tree } from '../../src/sys/tree.ts';
 import type { AnyNodeStepName } from '../../src/trust/control-plane/node-step.ts';
 import type { StepPlan, StepRequest } from '../../src/trust/control-plane/step-plan.ts';
@@ -20,13 +21,17 @@ import { planRolloverStep } from '../../src/trust/control-plane/steps/rollover-s
 import { planRolloverUndo } from '../../src/trust/control-plane/steps/rollover-undo.ts';
 import type { ClusterTask } from '../../src/trust/control-plane/task.ts';
 import { clientFor } from '../kube/support/kubeconfig-client.ts';
+import { runWithClock } from '../cli/in-process.ts';
 import { authorityOf } from '../pki/renewal/openssl-authority.ts';
 import type { KubeadmTree } from '../pki/renewal/renewal-tree.ts';
 import { copyOf, sharedTree } from '../pki/renewal/renewal-tree.ts';
+import { createClusterCa } from '../support/cluster-pki.ts';
 import { ControlPlaneObjects } from '../support/control-plane-objects.ts';
 import { DiscoveryPlane } from '../support/discovery-plane.ts';
+import type { Ended } from '../support/doctor.ts';
 import { hastened } from '../support/hastened-clock.ts';
 import { scaled } from '../support/machine-speed.ts';
+import { adminLeaf, kubeconfig, keyPairUser } from '../support/real-components.ts';
 import { skipWithoutRealControlPlane } from '../support/real-control-plane.ts';
 import { walk, writeManifests, writeNextAuthority } from '../trust/control-plane/rollover-tree.ts';
 
@@ -451,3 +456,36 @@ describe('planAbortStep()', { skip }, () => {
 
 const abortCommand = 'nodecertd ca-rollover apply abort --ca kubernetes';
 const annotation = 'annotation nodecertd.io/control-plane-trust of the Node cp1';
+
+describe('nodecertd ca-rollover', { skip }, () => {
+  it('names the files if kube-apiserver rejects the administrator after a restore', async (context) => {
+    const node = await nodeAfter(context, 'trust', 'switch');
+    const { certificates, kubernetes } = node;
+    await copyFile(join(certificates, 'ca-previous.crt'), join(certificates, 'ca.crt'));
+    const { plane } = discovery;
+    const unknown = await (await createClusterCa()).issue(adminLeaf);
+    const file = join(kubernetes, 'rejected.conf');
+    await writeFile(
+      file,
+      kubeconfig({ server: plane.server, caPem: plane.caPem, user: keyPairUser(unknown) }),
+    );
+    const run = (...args: readonly string[]): Promise<Ended> => {
+      const places = ['--kubeconfig', file, '--kubernetes-dir', kubernetes];
+      return runWithClock(
+        systemClock,
+        'ca-rollover',
+        ...args,
+        ...places,
+        '--cert-dir',
+        certificates,
+      );
+    };
+    const remedy = `cp ${certificates}/ca-bundle.crt ${certificates}/ca.crt; then run: nodecertd ca-rollover apply switch --ca kubernetes`;
+    for (const command of ['status', 'verify']) {
+      const { code, stdout, stderr } = await run(command);
+      assert.deepEqual([code, stdout.includes(remedy)], [4, true], stdout + stderr);
+    }
+    const { code, stderr } = await run('apply', 'switch', '--ca', 'kubernetes', '--dry-run');
+    assert.deepEqual([code, stderr.includes(remedy)], [1, true], stderr);
+  });
+});

@@ -5,7 +5,7 @@ import { haveSameKey } from '../../pki/renewal/certificate-chain.ts';
 import type { GateReason, RolloverSide } from '../cluster/gate.ts';
 import { sideNames } from '../cluster/gates/verdict.ts';
 import { applyCommand } from './apply-command.ts';
-import { hasKey } from './ca-files.ts';
+import { bothCas, hasKey } from './ca-files.ts';
 import { kubeconfigNames } from './kubeconfig.ts';
 import { pairNames, readLeaf } from './leaf.ts';
 import type { CaFile, RolloverNode } from './node-files.ts';
@@ -109,10 +109,14 @@ async function keyHarm(node: RolloverNode): Promise<string[]> {
 
 /** A file from a backup lacks the CA by which clients have certificates already. */
 function trustHarm(node: RolloverNode, latest: Stage): string[] {
-  if (latest !== 'switch' && !isSwitchedBack(node, latest)) return [];
-  const missing = (['old', 'next'] as const).filter((side) => !has(node, 'trusted', side));
-  return missing.map(
+  return missingAuthorities(node, latest).map(
     (side) =>
       `${caPath(node, 'trusted')} lacks ${sideNames[side]}, so clients with a certificate from it are rejected`,
   );
+}
+
+/** The CAs that clients have certificates from, and that `ca.crt` lacks. */
+export function missingAuthorities(node: RolloverNode, latest: Stage): RolloverSide[] {
+  if (latest !== 'switch' && !isSwitchedBack(node, latest)) return [];
+  return bothCas.filter((side) => !has(node, 'trusted', side));
 }
