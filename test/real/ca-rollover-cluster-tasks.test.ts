@@ -99,7 +99,7 @@ function withoutOld(): Promise<ClusterTask> {
 }
 
 describe('clusterInfoTask()', { skip }, () => {
-  it('adds the new CA, removes the old one later, and keeps the rest', async () => {
+  it('adds the new CA, removes the old one later, restores it, and keeps the rest', async () => {
     const { discovery, oldCa, newCa } = rollover;
     const both = authorities();
     const before = await discovery.content();
@@ -118,6 +118,9 @@ describe('clusterInfoTask()', { skip }, () => {
       await discovery.content(),
       before.replace(encodedOld, base64(newCa.certificatePem)),
     );
+    await runOnce(() => task('both'));
+    assert.equal(await discovery.content(), expected, 'as before the step finish');
+    await runOnce(() => task('next'));
   });
 });
 

@@ -68,11 +68,12 @@ function wantedIn(
   { old, next }: BothAuthorities,
   trust: JoinTrust,
 ): TrustAuthority[] {
-  if (trust === 'both') return unionOf(held, [old, next]);
-  return unionOf(
-    held.filter((one) => !isSameAuthority(one, old)),
-    [next],
-  );
+  const except = (ca: TrustAuthority): TrustAuthority[] =>
+    held.filter((one) => !isSameAuthority(one, ca));
+  if (trust === 'next') return unionOf(except(old), [next]);
+  // The old CA comes first, also after the undo of `finish`. A renewed certificate of the new CA stays.
+  const renewed = held.filter((one) => isSameAuthority(one, next));
+  return unionOf(except(next), [old, ...renewed, next]);
 }
 
 function withAuthorities(kubeconfig: string, authorities: readonly TrustAuthority[]): string {
