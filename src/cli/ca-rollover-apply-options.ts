@@ -24,6 +24,7 @@ export interface ApplyOptions extends DirectoryOptions, GateFlags {
   readonly import?: string;
   readonly oldKey?: 'keep' | 'destroy';
   readonly acceptEtcdInterruption?: true;
+  readonly keepAbsentNodes?: true;
   readonly undo?: true;
   readonly dryRun?: true;
   readonly yes?: true;
@@ -72,6 +73,10 @@ export function addApplyOptions(command: Command): Command {
     .option(
       '--accept-etcd-interruption',
       'with --ca etcd and fewer than three members: restart etcd although this stops all writes for a time',
+    )
+    .option(
+      '--keep-absent-nodes',
+      'with finish: API servers accept clients of the old CA and send the bridge, until the next finish without this option',
     )
     .option('--undo', 'restore the files from before the step, from their copies')
     .option('--dry-run', 'show the plan, and change nothing')
@@ -124,7 +129,19 @@ function faultOf(step: Step, options: ApplyOptions): string | undefined {
   if (step === 'abort' && options.ca !== 'kubernetes') return 'abort is only for --ca kubernetes';
   if (undo === true && step === 'abort')
     return 'abort cannot be undone; continue with trust or switch';
-  return oldKeyFault(step, options);
+  return absentNodesFault(step, options) ?? oldKeyFault(step, options);
+}
+
+function absentNodesFault(
+  step: Step,
+  { ca, undo, keepAbsentNodes, oldKey }: ApplyOptions,
+): string | undefined {
+  if (keepAbsentNodes === undefined) return undefined;
+  if (step !== 'finish' || undo === true || ca !== 'kubernetes') {
+    return '--keep-absent-nodes is only for the step finish with --ca kubernetes and without --undo';
+  }
+  // The key could issue certificates that API servers accept.
+  return oldKey === 'keep' ? '--keep-absent-nodes needs --old-key destroy' : undefined;
 }
 
 function oldKeyFault(step: Step, { undo, dryRun, oldKey }: ApplyOptions): string | undefined {

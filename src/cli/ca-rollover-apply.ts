@@ -136,6 +136,7 @@ async function planOf(
     dial: options.dial,
     auditLogs: options.auditLog,
     acceptsEtcdInterruption: options.acceptEtcdInterruption === true,
+    keepsAbsentNodes: options.keepAbsentNodes === true,
     onWait: (what) => context.stderr.write(`${oneLine(`waiting: ${what}`)}\n`),
   };
   if (step === 'abort') return planAbortStep(request, gates);

@@ -56,6 +56,16 @@ const faults: readonly (readonly [Step, Partial<ApplyOptions>, RegExp])[] = [
   ],
   ['abort', { undo: true }, /^abort cannot be undone; continue with trust or switch$/],
   ['abort', { ca: 'etcd' }, /^abort is only for --ca kubernetes$/],
+  [
+    'trust',
+    { keepAbsentNodes: true },
+    /^--keep-absent-nodes is only for the step finish with --ca kubernetes and without --undo$/,
+  ],
+  [
+    'finish',
+    { keepAbsentNodes: true, oldKey: 'keep' },
+    /^--keep-absent-nodes needs --old-key destroy$/,
+  ],
   ['trust', { oldKey: 'destroy' }, /^--old-key is only for the step finish without --undo$/],
   ['trust', { acceptEtcdInterruption: true }, /^--accept-etcd-interruption is only for --ca etcd$/],
 ];
@@ -66,6 +76,7 @@ const allowed: readonly (readonly [Step, Partial<ApplyOptions>])[] = [
   ['trust', { ca: 'etcd', acceptEtcdInterruption: true }],
   ['finish', { dryRun: true }],
   ['finish', { oldKey: 'destroy' }],
+  ['finish', { oldKey: 'destroy', keepAbsentNodes: true }],
   ['finish', { undo: true }],
   ['abort', { yes: true }],
 ];

@@ -10,10 +10,11 @@ import { readAuthorities } from '../../src/kube/authorities.ts';
 import type { KubeClient } from '../../src/kube/rest-client.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { clientAuthoritiesTask } from '../../src/trust/control-plane/client-authorities-task.ts';
+import type { Flags, SectionFlags } from '../../src/trust/control-plane/cluster-tasks.ts';
 import {
   clusterInfoTask,
-  removeManagerFlagsTask,
-  setManagerFlagsTask,
+  removeFlagsTask,
+  setFlagsTask,
   uploadedCertificatesTask,
 } from '../../src/trust/control-plane/cluster-tasks.ts';
 import type { ClusterTask } from '../../src/trust/control-plane/task.ts';
@@ -129,10 +130,12 @@ const flags = new Map([
   ['root-ca-file', '/etc/kubernetes/pki/ca-bundle.crt'],
 ]);
 
-describe('setManagerFlagsTask()', { skip }, () => {
+const inSection = (flags: Flags): SectionFlags => ({ section: 'controllerManager', flags });
+
+describe('setFlagsTask()', { skip }, () => {
   it('does nothing in a cluster without kubeadm-config', async () => {
-    assert.deepEqual(await setManagerFlagsTask({ client, signal }, flags), []);
-    assert.deepEqual(await removeManagerFlagsTask({ client, signal }, flags), []);
+    assert.deepEqual(await setFlagsTask({ client, signal }, inSection(flags)), []);
+    assert.deepEqual(await removeFlagsTask({ client, signal }, inSection(flags)), []);
   });
 
   it('adds flags that kubeadm reads, and removal restores the text', async () => {
@@ -144,7 +147,7 @@ describe('setManagerFlagsTask()', { skip }, () => {
       (await run(kubeadmProgram(), [...args, '--kubeconfig', kubeconfig])).stdout;
     await kubeadm('init', 'phase', 'upload-config', 'kubeadm', '--config', config);
     const { ClusterConfiguration: before = '' } = await dataOf('kubeadm-config');
-    await runOnce(() => only(setManagerFlagsTask({ client, signal }, flags)));
+    await runOnce(() => only(setFlagsTask({ client, signal }, inSection(flags))));
     const { ClusterConfiguration: after = '' } = await dataOf('kubeadm-config');
     const lines = [...flags].map(([name, value]) => `  - name: ${name}\n    value: ${value}\n`);
     const own = '  - name: bind-address\n    value: 0.0.0.0\n';
@@ -152,15 +155,15 @@ describe('setManagerFlagsTask()', { skip }, () => {
     const file = join(directory, 'cluster.yaml');
     await writeFile(file, after);
     await run(kubeadmProgram(), ['config', 'validate', '--config', file]);
-    await runOnce(() => only(removeManagerFlagsTask({ client, signal }, flags)));
+    await runOnce(() => only(removeFlagsTask({ client, signal }, inSection(flags))));
     assert.equal((await dataOf('kubeadm-config'))['ClusterConfiguration'], before);
   });
 
   it('leaves values of the administrator when it removes flags', async () => {
     const other = new Map([['root-ca-file', '/etc/other.crt']]);
-    await (await only(setManagerFlagsTask({ client, signal }, other))).run(signal);
-    assert.equal((await only(removeManagerFlagsTask({ client, signal }, flags))).isDone, true);
-    await runOnce(() => only(removeManagerFlagsTask({ client, signal }, other)));
+    await (await only(setFlagsTask({ client, signal }, inSection(other)))).run(signal);
+    assert.equal((await only(removeFlagsTask({ client, signal }, inSection(flags)))).isDone, true);
+    await runOnce(() => only(removeFlagsTask({ client, signal }, inSection(other))));
   });
 });
 

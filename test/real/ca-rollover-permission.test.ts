@@ -89,14 +89,26 @@ async function othersOf(nodeName: string): Promise<ControlPlaneNode[]> {
   return nodes.filter(({ name }) => name !== nodeName);
 }
 
+const controlPlane = {
+  isLeader: false,
+  managerFlags: { section: 'controllerManager', flags },
+  serverFlags: {
+    section: 'apiServer',
+    flags: new Map([['client-ca-file', '/etc/kubernetes/pki/ca-clients.crt']]),
+  },
+  keepsAbsentNodes: false,
+} as const;
+
+async function behind(step: 'trust' | 'finish', nodeName: string): Promise<string[]> {
+  return nodesBehind(step, {
+    others: await othersOf(nodeName),
+    pods: await readMirrorPods(client, signal),
+    ...controlPlane,
+  });
+}
+
 describe('nodesBehind()', { skip }, () => {
   it('names the other nodes whose kube-controller-manager lacks the flags', async () => {
-    const behind = async (step: 'trust' | 'finish', nodeName: string): Promise<string[]> =>
-      nodesBehind(step, {
-        others: await othersOf(nodeName),
-        pods: await readMirrorPods(client, signal),
-        flags,
-      });
     assert.deepEqual(await behind('trust', 'cp1'), ['cp2']);
     assert.deepEqual(await behind('finish', 'cp1'), []);
     await objects.changeFlags('cp1', flags);
@@ -106,15 +118,17 @@ describe('nodesBehind()', { skip }, () => {
   });
 });
 
+async function note(nodeName: string): Promise<string | undefined> {
+  return earlyLeader('trust', {
+    others: await othersOf(nodeName),
+    pods: await readMirrorPods(client, signal),
+    ...controlPlane,
+    isLeader: nodeName === 'cp2',
+  });
+}
+
 describe('earlyLeader()', { skip }, () => {
   it('names the nodes that come before the leader, and none after they are done', async () => {
-    const note = async (nodeName: string): Promise<string | undefined> =>
-      earlyLeader('trust', {
-        others: await othersOf(nodeName),
-        pods: await readMirrorPods(client, signal),
-        isLeader: nodeName === 'cp2',
-        flags,
-      });
     assert.match((await note('cp2')) ?? '', /run the step on cp1 first/);
     assert.equal(await note('cp1'), undefined);
     await objects.changeFlags('cp1', flags);

@@ -14,7 +14,9 @@ import { annotateNode } from '../../src/kube/node-annotation.ts';
 import type { KubeClient } from '../../src/kube/rest-client.ts';
 import { systemClock } from '../../src/sys/clock.ts';
 import { Tree } from '../../src/sys/tree.ts';
+import { readRolloverNode } from '../../src/trust/control-plane/node-files.ts';
 import type { AnyNodeStepName } from '../../src/trust/control-plane/node-step.ts';
+import { planNodeStep } from '../../src/trust/control-plane/node-step.ts';
 import type { StepPlan, StepRequest } from '../../src/trust/control-plane/step-plan.ts';
 import { planAbortStep } from '../../src/trust/control-plane/steps/abort-step.ts';
 import { planRolloverStep } from '../../src/trust/control-plane/steps/rollover-step.ts';
@@ -33,7 +35,12 @@ import { hastened } from '../support/hastened-clock.ts';
 import { scaled } from '../support/machine-speed.ts';
 import { adminLeaf, kubeconfig, keyPairUser } from '../support/real-components.ts';
 import { skipWithoutRealControlPlane } from '../support/real-control-plane.ts';
-import { walk, writeManifests, writeNextAuthority } from '../trust/control-plane/rollover-tree.ts';
+import {
+  walk,
+  writeManifests,
+  writeNextAuthority,
+  writeStep,
+} from '../trust/control-plane/rollover-tree.ts';
 
 /** What a step of a CA rollover does on a node, in a cluster with two control-plane nodes. */
 
@@ -197,6 +204,45 @@ describe('planRolloverStep()', { skip }, () => {
     ]);
     assert.equal(last.tasks.at(-1)?.name, 'files of the rollover');
     assert.ok(last.refusals.some(({ message }) => message.startsWith('G6 serving: ')));
+  });
+
+  it('keeps the CAs of clients for absent nodes until the next finish', async (context) => {
+    const node = await nodeAfter(context, 'trust', 'switch');
+    await setOther(node, 'finish');
+    const keeping = { ...options, keepsAbsentNodes: true };
+    const kept = await planRolloverStep('finish', requestOf(node), keeping);
+    assert.deepEqual(clusterTasks(kept), [
+      'kube-public/cluster-info',
+      kubeadmConfig,
+      kubeadmConfig,
+    ]);
+    assert.match(kept.notes.join(), /API servers still accept certificates from the old CA/);
+    const set = kept.tasks.findLast(({ name }) => name === kubeadmConfig);
+    assert.ok(set?.kind === 'cluster');
+    assert.match(set.content, /^kube-apiserver with --client-ca-file=.*ca-clients\.crt$/);
+    await set.run(signal);
+    const request = requestOf(node);
+    const found = await readRolloverNode(request);
+    assert.ok(found);
+    await writeStep(
+      await planNodeStep('finish', { ...request, node: found, keepsAbsentNodes: true }),
+    );
+    const ended = await plan(node, 'finish');
+    assert.deepEqual(
+      ended.gates.map(({ id }) => id),
+      ['G5', 'G6', 'G7', 'G8'],
+    );
+    assert.deepEqual(clusterTasks(ended), [
+      'kube-public/cluster-info',
+      kubeadmConfig,
+      kubeadmConfig,
+      'kube-system/extension-apiserver-authentication',
+    ]);
+    const removed = ended.tasks.find(({ name }) => name === kubeadmConfig);
+    assert.ok(removed?.kind === 'cluster');
+    assert.match(removed.content, /^kube-apiserver without --client-ca-file=/);
+    await removed.run(signal);
+    assert.equal(clusterTasks(await plan(node, 'finish')).length, 3);
   });
 
   it('leaves the cluster to the other nodes on a node that is done', async (context) => {

@@ -10,6 +10,8 @@ export interface CheckContext {
   readonly node: RolloverNode;
   readonly clock: Clock;
   readonly version: string;
+  /** With `finish`: nodes that were absent all the time can return. */
+  readonly keepsAbsentNodes?: boolean;
   /** For the CA `front-proxy`. Absent where no step runs. */
   readonly aggregation?: Aggregation;
 }

@@ -19,9 +19,11 @@ import { probeByRequest } from './request-probe.ts';
 
 export const bothSides = ['old', 'next'] as const satisfies readonly RolloverSide[];
 
+const code = 'CERT_UNTRUSTED';
+
 /**
- * Waits until kube-apiserver of this node accepts client certificates from exactly these CAs, and the kubelet
- * from at least these. A CA without its key on this node is not probed.
+ * Waits until kube-apiserver of this node accepts client certificates from exactly these CAs, and the
+ * kubelet from at least these. A CA without its key on this node is not probed.
  * @throws AgentError CERT_UNTRUSTED
  */
 export async function requireClientTrust(
@@ -29,19 +31,35 @@ export async function requireClientTrust(
   wanted: readonly RolloverSide[],
   signal: AbortSignal,
 ): Promise<void> {
-  const code = 'CERT_UNTRUSTED';
+  await requireServerTrust(context, wanted, signal);
+  await requireKubeletTrust(context, wanted, signal);
+}
+
+/** The same for kube-apiserver alone. @throws AgentError CERT_UNTRUSTED */
+export async function requireServerTrust(
+  context: CheckContext,
+  wanted: readonly RolloverSide[],
+  signal: AbortSignal,
+): Promise<void> {
   const log = logOf(context.node.components, 'kube-apiserver');
   const server = apiServerOf(context.node);
-  if (server !== undefined) {
-    const faultNow = async (): Promise<string | undefined> => {
-      const results = await probeApiServer(context, server, signal);
-      const place = `kube-apiserver at ${formatHostPort(server)}`;
-      return bothSides
-        .map((side) => trustFault(place, side, { wanted, ...results[side] }))
-        .find(Boolean);
-    };
-    await waitUntilFine(context, signal, { code, log, faultNow });
-  }
+  if (server === undefined) return;
+  const faultNow = async (): Promise<string | undefined> => {
+    const results = await probeApiServer(context, server, signal);
+    const place = `kube-apiserver at ${formatHostPort(server)}`;
+    return bothSides
+      .map((side) => trustFault(place, side, { wanted, ...results[side] }))
+      .find(Boolean);
+  };
+  await waitUntilFine(context, signal, { code, log, faultNow });
+}
+
+/** The same for the kubelet alone. @throws AgentError CERT_UNTRUSTED */
+export async function requireKubeletTrust(
+  context: CheckContext,
+  wanted: readonly RolloverSide[],
+  signal: AbortSignal,
+): Promise<void> {
   const kubelet = await kubeletOf(context.node);
   if (kubelet === undefined) return;
   const place = `the kubelet at ${formatHostPort(kubelet)}`;

@@ -10,6 +10,7 @@ import type { KubeClient } from '../../kube/rest-client.ts';
 import { deleteObject, objectExists } from '../../kube/object.ts';
 import { editYaml } from '../../kube/yaml-edit.ts';
 import type { RolloverAuthorities } from '../cluster/gate.ts';
+import type { ComponentArguments, Section } from './component-arguments.ts';
 import { componentArguments, sections, withArguments } from './component-arguments.ts';
 import type { ClusterTask } from './task.ts';
 
@@ -89,75 +90,84 @@ const kubeadmConfig: ConfigMapName = { namespace: 'kube-system', name: 'kubeadm-
 /** Flags of a component without dashes, with their values. */
 export type Flags = ReadonlyMap<string, string>;
 
-/**
- * Sets the flags of kube-controller-manager in kubeadm-config, because `kubeadm upgrade` writes the
- * manifest again from it. No task without kubeadm-config.
- * @throws AgentError API_BAD_RESPONSE; as KubeClient.request
- */
-export async function setManagerFlagsTask(
-  objects: ClusterObjects,
-  flags: Flags,
-): Promise<ClusterTask[]> {
-  const content = `with ${flagTexts(flags).join(' ')}`;
-  return flagsTask(objects, { content, changesFor: (data) => additionsIn(data, flags) });
+/** Flags of the component that a section of kubeadm-config is about. */
+export interface SectionFlags {
+  readonly section: Section;
+  readonly flags: Flags;
 }
 
 /**
- * Removes the flags that `setManagerFlagsTask` has set. Another value is the administrator's. No task
- * without kubeadm-config.
+ * Sets the flags of a component in kubeadm-config, because `kubeadm upgrade` writes the manifest again
+ * from it. No task without kubeadm-config.
  * @throws AgentError API_BAD_RESPONSE; as KubeClient.request
  */
-export async function removeManagerFlagsTask(
+export async function setFlagsTask(
   objects: ClusterObjects,
-  flags: Flags,
+  { section, flags }: SectionFlags,
 ): Promise<ClusterTask[]> {
-  const content = `without ${flagTexts(flags).join(' ')}`;
-  return flagsTask(objects, { content, changesFor: (data) => removalsIn(data, flags) });
+  const content = `${sections[section]} with ${flagTexts(flags).join(' ')}`;
+  const changesFor: ChangesFor = (current) => additionsTo(current, flags);
+  return flagsTask(objects, { section, content, changesFor });
 }
 
-/** The section of kube-controller-manager. */
-const section = 'controllerManager';
+/**
+ * Removes the flags that `setFlagsTask` has set. Another value is the administrator's. No task without
+ * kubeadm-config.
+ * @throws AgentError API_BAD_RESPONSE; as KubeClient.request
+ */
+export async function removeFlagsTask(
+  objects: ClusterObjects,
+  { section, flags }: SectionFlags,
+): Promise<ClusterTask[]> {
+  const content = `${sections[section]} without ${flagTexts(flags).join(' ')}`;
+  const changesFor: ChangesFor = (current) => removalsFrom(current, flags);
+  return flagsTask(objects, { section, content, changesFor });
+}
+
+type FlagChanges = ReadonlyMap<string, string | undefined>;
+type ChangesFor = (current: ComponentArguments) => FlagChanges;
 
 async function flagsTask(
   { client, signal }: ClusterObjects,
   {
+    section,
     content,
     changesFor,
   }: {
+    readonly section: Section;
     readonly content: string;
-    readonly changesFor: (data: ConfigMap['data']) => FlagChanges;
+    readonly changesFor: ChangesFor;
   },
 ): Promise<ClusterTask[]> {
   const found = await readConfigMap(client, kubeadmConfig, signal);
   if (found === undefined) return [];
+  const changesIn = (configuration: string): FlagChanges =>
+    changesFor(componentArguments(configuration, section));
   return [
     {
       kind: 'cluster',
       name: configMapName(kubeadmConfig),
-      content: `${sections[section]} ${content}`,
-      isDone: changesFor(found.data).size === 0,
+      content,
+      isDone: changesIn(configurationIn(found.data)).size === 0,
       run: (stop) =>
         updateConfigMap(client, kubeadmConfig, {
-          edit: (data) => ({
-            ClusterConfiguration: withArguments(configurationIn(data), section, changesFor(data)),
-          }),
+          edit: (data) => {
+            const before = configurationIn(data);
+            return { ClusterConfiguration: withArguments(before, section, changesIn(before)) };
+          },
           signal: stop,
         }),
     },
   ];
 }
 
-type FlagChanges = ReadonlyMap<string, string | undefined>;
-
 /** All flags, so that they stay together, or none. */
-function additionsIn(data: ConfigMap['data'], flags: Flags): FlagChanges {
-  const current = componentArguments(configurationIn(data), section);
+function additionsTo(current: ComponentArguments, flags: Flags): FlagChanges {
   const isSet = flags.entries().every(([name, value]) => current.get(name) === value);
   return isSet ? new Map() : flags;
 }
 
-function removalsIn(data: ConfigMap['data'], flags: Flags): FlagChanges {
-  const current = componentArguments(configurationIn(data), section);
+function removalsFrom(current: ComponentArguments, flags: Flags): FlagChanges {
   const set = [...flags].filter(([name, value]) => current.get(name) === value);
   return new Map(set.map(([name]) => [name, undefined]));
 }

@@ -16,7 +16,8 @@ import type { CaName } from './task.ts';
 /**
  * The CA files of a rollover, by what follows the name of kubeadm's file, as in `ca-next.crt` and
  * `etcd/ca-next.crt`. `ca.crt` has both CAs during the rollover, so kube-controller-manager signs with
- * the pair `ca-signing`, and publishes `ca-bundle.crt`. Only the CA of Kubernetes has a bridge.
+ * the pair `ca-signing`, and publishes `ca-bundle.crt`. Only the CA of Kubernetes has a bridge. After
+ * `finish --keep-absent-nodes`, kube-apiserver verifies clients with `ca-clients.crt`.
  */
 const suffixes = {
   trusted: '',
@@ -25,11 +26,12 @@ const suffixes = {
   next: '-next',
   bridge: '-bridge',
   previous: '-previous',
+  clients: '-clients',
 } as const;
 export type CaFile = keyof typeof suffixes;
 
 const usedFiles: Readonly<Record<CaName, readonly CaFile[]>> = {
-  kubernetes: ['trusted', 'signing', 'bundle', 'next', 'bridge', 'previous'],
+  kubernetes: ['trusted', 'signing', 'bundle', 'next', 'bridge', 'previous', 'clients'],
   etcd: ['trusted', 'next', 'previous'],
   'front-proxy': ['trusted', 'next', 'previous'],
 };
@@ -81,7 +83,7 @@ export async function readRolloverNode(places: NodePlaces): Promise<RolloverNode
   const { ca, tree, directories, systemctl } = places;
   const found = await readFiles(places);
   if (found.next?.length === 0) throw unreadableNext(places);
-  const nextCertificate = found.next?.[0] ?? (found.previous && notLike(found.previous, found));
+  const nextCertificate = nextIn(found);
   if (nextCertificate === undefined) return undefined;
   const oldCertificate = oldIn(found, nextCertificate);
   if (oldCertificate === undefined) throw withoutOld(places);
@@ -115,6 +117,12 @@ async function readFiles(places: NodePlaces): Promise<FoundFiles> {
   return Object.fromEntries(read.flat());
 }
 
+function nextIn(found: FoundFiles): ChainCertificate | undefined {
+  if (found.next !== undefined) return found.next[0];
+  if (found.previous !== undefined) return notLike(found.previous, found);
+  return found.clients && found.trusted?.[0];
+}
+
 /** The first CA in `ca.crt` that is not the previous one: `finish` removes the file of the new CA first. */
 function notLike(
   previous: readonly ChainCertificate[],
@@ -124,10 +132,10 @@ function notLike(
 }
 
 function oldIn(
-  { previous = [], signing = [], trusted = [], bundle = [] }: FoundFiles,
+  { previous = [], signing = [], trusted = [], bundle = [], clients = [] }: FoundFiles,
   next: ChainCertificate,
 ): ChainCertificate | undefined {
-  const candidates = [...previous, ...signing, ...trusted, ...bundle];
+  const candidates = [...previous, ...signing, ...trusted, ...bundle, ...clients];
   return candidates.find((candidate) => !haveSameKey(candidate, next));
 }
 

@@ -1,5 +1,5 @@
 import { flagValue } from '../../pki/components/component-flags.ts';
-import type { Flags } from './cluster-tasks.ts';
+import type { Flags, SectionFlags } from './cluster-tasks.ts';
 import type { AwaitedNodes, ControlPlaneNode, ControlPlaneNodes } from './control-plane-nodes.ts';
 import type { MirrorPod } from './mirror-pods.ts';
 import type { Step } from './task.ts';
@@ -8,18 +8,43 @@ export interface ControlPlane extends Pick<ControlPlaneNodes, 'own'>, AwaitedNod
   readonly pods: readonly MirrorPod[];
   /** kube-controller-manager on this machine is the leader. */
   readonly isLeader: boolean;
-  /** The flags of kube-controller-manager from `trust` to `finish`. */
-  readonly flags: Flags;
+  /** From `trust` to `finish`. */
+  readonly managerFlags: SectionFlags;
+  /** After `finish --keep-absent-nodes`. */
+  readonly serverFlags: SectionFlags;
+  /** The step is `finish --keep-absent-nodes`. */
+  readonly keepsAbsentNodes: boolean;
 }
+
+/** Without the nodes that no step waits for. */
+export type AwaitedPlane = Omit<ControlPlane, 'away'>;
 
 /** The other control-plane Nodes on which this step of `trust` or `finish` is not done. */
 export function nodesBehind(
   step: Extract<Step, 'trust' | 'finish'>,
-  { others, pods, flags }: Pick<ControlPlane, 'others' | 'pods' | 'flags'>,
+  plane: AwaitedPlane,
 ): string[] {
+  const endsClients = step === 'finish' && !plane.keepsAbsentNodes;
   const isBehind = (node: ControlPlaneNode): boolean =>
-    hasBegun(node, { pods, flags }) !== (step === 'trust');
-  return others.filter(isBehind).map(({ name }) => name);
+    hasBegun(node, plane) !== (step === 'trust') ||
+    (endsClients && keepsClients(node, plane) === true);
+  return plane.others.filter(isBehind).map(({ name }) => name);
+}
+
+/** The other control-plane Nodes that have done the step `finish` without `--keep-absent-nodes`. */
+export function nodesWithoutOld(plane: AwaitedPlane): string[] {
+  const isEnded = (node: ControlPlaneNode): boolean =>
+    keepsClients(node, plane) === false && !hasBegun(node, plane);
+  return plane.others.filter(isEnded).map(({ name }) => name);
+}
+
+/** Undefined without a static pod: no other node knows the flags of a unit. */
+function keepsClients(
+  node: ControlPlaneNode,
+  { pods, serverFlags: { flags } }: AwaitedPlane,
+): boolean | undefined {
+  const server = podOf('kube-apiserver', node, pods);
+  return server && has(server, flags);
 }
 
 /**
@@ -27,15 +52,19 @@ export function nodesBehind(
  * unit, and the node reports the CAs in its `ca.crt`.
  */
 function hasBegun(
-  { name, report }: ControlPlaneNode,
-  { pods, flags }: Pick<ControlPlane, 'pods' | 'flags'>,
+  node: ControlPlaneNode,
+  { pods, managerFlags: { flags } }: AwaitedPlane,
 ): boolean {
-  const manager = pods.find((pod) => pod.node === name && isManager(pod));
-  return manager === undefined ? (report?.authorities.length ?? 0) > 1 : has(manager, flags);
+  const manager = podOf('kube-controller-manager', node, pods);
+  return manager === undefined ? (node.report?.authorities.length ?? 0) > 1 : has(manager, flags);
 }
 
-function isManager({ component }: MirrorPod): boolean {
-  return component === 'kube-controller-manager';
+function podOf(
+  component: MirrorPod['component'],
+  { name }: ControlPlaneNode,
+  pods: readonly MirrorPod[],
+): MirrorPod | undefined {
+  return pods.find((pod) => pod.node === name && pod.component === component);
 }
 
 function has(pod: MirrorPod, flags: Flags): boolean {
@@ -48,7 +77,7 @@ function has(pod: MirrorPod, flags: Flags): boolean {
  */
 export function earlyLeader(
   step: Extract<Step, 'trust' | 'finish'>,
-  plane: Omit<ControlPlane, 'away'>,
+  plane: AwaitedPlane,
 ): string | undefined {
   const behind = nodesBehind(step, plane);
   if (!plane.isLeader || behind.length === 0) return undefined;

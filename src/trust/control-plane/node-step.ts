@@ -8,6 +8,7 @@ import { bridgeOf, caPath } from './node-files.ts';
 import { applyCommand, rolloverBack } from './apply-command.ts';
 import { bridgeObstacle } from './new-authority.ts';
 import { harmOn, latestStep, repairingStep } from './stage.ts';
+import { clientsFileOf, hasOwnClients } from './step-flags.ts';
 import { abortTasks } from './steps/abort.ts';
 import { finishTasks, removalTask } from './steps/finish.ts';
 import {
@@ -117,11 +118,15 @@ async function obstaclesTo(
       if (context.node.ca === 'etcd' && latest === 'finish') {
         return [tooLate(step, latest, context)];
       }
+      if (isEnded(context)) return [tooLate(step, latest, context)];
       const bridge = missingBridge(context);
       return [...(await unlessComplete('trust', latest, context)), ...bridge];
     }
     case 'finish':
-      return unlessComplete('switch', latest, context);
+      return [
+        ...(await unlessComplete('switch', latest, context)),
+        ...(context.keepsAbsentNodes === true ? withoutReturnOfNodes(context) : []),
+      ];
     case 'abort':
       return latest === 'finish' ? [withoutReturn(context)] : [];
     default:
@@ -159,6 +164,31 @@ async function unlessComplete(
   if (files.length === 0) return [];
   const objects = files.map(({ path, content }) => `${path}: ${content}`);
   return [{ state: 'waiting', message, remedy, objects }];
+}
+
+/** `finish --keep-absent-nodes` is complete on this node. */
+function isEnded({ node: { found } }: CheckContext): boolean {
+  return found.clients !== undefined && found.next === undefined && found.previous === undefined;
+}
+
+/** Why a node that was absent all the time could not return. */
+function withoutReturnOfNodes({ node }: CheckContext): GateReason[] {
+  const own = caPath(node, 'trusted');
+  const reasons: GateReason[] = [
+    {
+      state: 'waiting',
+      message: 'this node has no bridge, so a node that trusts only the old CA cannot connect',
+      remedy:
+        'Omit --keep-absent-nodes; an absent node then returns with nodecertd discover and a bootstrap token',
+    },
+    {
+      state: 'waiting',
+      message: `--client-ca-file of kube-apiserver names ${clientsFileOf(node)}, and --keep-absent-nodes supports only ${own}`,
+      remedy: `Let the flag name ${own}, or omit --keep-absent-nodes`,
+    },
+  ];
+  const holds = [bridgeOf(node) === undefined, hasOwnClients(node)];
+  return reasons.filter((_, at) => holds[at]);
 }
 
 /** Without the bridge, a client that does not trust the new CA yet cannot connect. */

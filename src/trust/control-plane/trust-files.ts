@@ -33,7 +33,9 @@ export async function otherTrustFiles(
   sides: readonly RolloverSide[],
 ): Promise<Replacement[]> {
   const { tree, components } = node;
-  const own = (await tree.locate(caPath(node, 'trusted'))).path;
+  const own = await Promise.all(
+    (['trusted', 'clients'] as const).map(async (file) => tree.locate(caPath(node, file))),
+  );
   const named = trustFlags[node.ca].flatMap(
     ([name, flag]) =>
       fileIn(
@@ -42,7 +44,7 @@ export async function otherTrustFiles(
       ) ?? [],
   );
   const paths = await Promise.all(named.map(async (path) => (await tree.locate(path)).path));
-  const others = [...new Set(paths)].filter((path) => path !== own);
+  const others = [...new Set(paths)].filter((path) => own.every((one) => one.path !== path));
   const found = await Promise.all(others.map(async (path) => trustFile(node, path, sides)));
   return found.flat();
 }

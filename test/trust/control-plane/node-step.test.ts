@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { chmod, copyFile, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { describe, it } from 'node:test';
+import type { NodeStep } from '../../../src/trust/control-plane/node-step.ts';
 import { planNodeStep } from '../../../src/trust/control-plane/node-step.ts';
 import { openssl } from '../../core/openssl.ts';
 import type { OpensslPair } from '../../pki/renewal/openssl-authority.ts';
@@ -24,6 +25,7 @@ import {
   walk,
   withoutAnnotation,
   write,
+  writeStep,
   writeManifests,
   writeNextAuthority,
 } from './rollover-tree.ts';
@@ -115,6 +117,10 @@ function leaf({ authorities }: KubeadmTree): OpensslPair {
     extensions: leafExtensions,
     signer: authorities.ca,
   });
+}
+
+async function planKeeping(node: KubeadmTree): Promise<NodeStep> {
+  return planNodeStep('finish', { ...(await contextOf(node)), keepsAbsentNodes: true });
 }
 
 describe('planNodeStep()', () => {
@@ -227,6 +233,63 @@ describe('planNodeStep()', () => {
     assert.equal(withoutAnnotation(await readFile(manifestIn(node, manager), 'utf8')), manifest);
     assert.equal((await textIn(node, 'apiserver.crt')).split('BEGIN CERTIFICATE').length, 2);
     await assert.rejects(plan(node, 'finish'), /no rollover/);
+  });
+
+  it('finish keeps the old CA for absent nodes in kube-apiserver alone', async (context) => {
+    const node = await created(context);
+    const manifest = await readFile(manifestIn(node, 'kube-apiserver'), 'utf8');
+    await walk(node, 'trust', 'switch');
+    const [old, nextCa] = [
+      await textIn(node, 'ca-previous.crt'),
+      await textIn(node, 'ca-next.crt'),
+    ];
+    const served = await textIn(node, 'apiserver.crt');
+    const planned = await planKeeping(node);
+    assert.deepEqual(namesOf(changedFiles(planned)).slice(0, 2), [
+      'kube-apiserver: ca-clients.crt',
+      'kube-apiserver: kube-apiserver.yaml',
+    ]);
+    await writeStep(planned);
+    assert.equal(await textIn(node, 'ca-clients.crt'), nextCa + old);
+    assert.equal(await textIn(node, 'ca.crt'), nextCa);
+    assert.equal(await textIn(node, 'apiserver.crt'), served);
+    const [pki, flag] = [node.certificates, '--client-ca-file='];
+    assert.equal(
+      withoutAnnotation(await readFile(manifestIn(node, 'kube-apiserver'), 'utf8')),
+      manifest.replace(`${flag}${pki}/ca.crt`, `${flag}${pki}/ca-clients.crt`),
+    );
+    const left = (await readdir(pki)).filter((name) => name.startsWith('ca-'));
+    assert.deepEqual(left, ['ca-bridge.crt', 'ca-clients.crt']);
+    assert.deepEqual(changedFiles(await planKeeping(node)), []);
+    for (const step of ['trust', 'switch'] as const) {
+      const { obstacles } = await plan(node, step);
+      assert.match(obstacles[0]?.message ?? '', /^the step finish has begun on this node/);
+    }
+
+    await walk(node, 'finish');
+    assert.equal(
+      withoutAnnotation(await readFile(manifestIn(node, 'kube-apiserver'), 'utf8')),
+      manifest,
+    );
+    assert.equal((await textIn(node, 'apiserver.crt')).split('BEGIN CERTIFICATE').length, 2);
+    assert.deepEqual(
+      (await readdir(pki)).filter((name) => name.startsWith('ca-')),
+      [],
+    );
+  });
+
+  it('finish keeps no absent nodes without a bridge, or with other CAs of clients', async (context) => {
+    const node = await created(context);
+    await walk(node, 'trust', 'switch');
+    await rm(join(node.certificates, 'ca-bridge.crt'));
+    const path = manifestIn(node, 'kube-apiserver');
+    const text = await readFile(path, 'utf8');
+    await writeFile(path, text.replace('--client-ca-file=', '--client-ca-file=/etc/other'));
+    const { obstacles, tasks } = await planKeeping(node);
+    assert.deepEqual(tasks, []);
+    const messages = obstacles.map(({ message }) => message).join('\n');
+    assert.match(messages, /^this node has no bridge/m);
+    assert.match(messages, /^--client-ca-file of kube-apiserver names \/etc\/other/m);
   });
 
   it('finish continues after the files of the new CA are gone', async (context) => {

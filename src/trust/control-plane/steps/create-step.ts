@@ -11,6 +11,7 @@ import { readClusterState } from '../../cluster/read/cluster.ts';
 import type { ClusterState } from '../../cluster/state.ts';
 import type { ControlPlaneNodes } from '../control-plane-nodes.ts';
 import { looseKeys } from '../ca-files.ts';
+import { applyCommand } from '../apply-command.ts';
 import { readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
 import type { AuthorityPair } from '../new-authority.ts';
 import type { KnownAuthorities } from '../new-authority-report.ts';
@@ -58,6 +59,7 @@ export async function planCreateStep(
     refusals: [
       ...(await looseKeys(request)),
       ...otherRollovers(request),
+      ...(await unfinished(request)),
       ...(request.ca === 'kubernetes' ? otherPublished(state, known) : []),
       ...otherNewAuthorities(nodes.others, { request, next }),
     ],
@@ -68,6 +70,19 @@ export async function planCreateStep(
     ...(next === undefined && { notesAfter: () => notesOnCreated(request) }),
     commands: copies(plan, { request, nodes, next }),
   };
+}
+
+/** After `finish --keep-absent-nodes`, kube-apiserver still needs the old CA of that rollover. */
+async function unfinished(request: StepRequest): Promise<GateReason[]> {
+  const path = caPath(request, 'clients');
+  if (request.ca !== 'kubernetes' || !(await exists(path))) return [];
+  return [
+    {
+      state: 'waiting',
+      message: `the step finish of an earlier rollover still keeps absent nodes: ${path} exists`,
+      remedy: `End it on each control-plane node: ${applyCommand('finish', request.ca)} --old-key destroy`,
+    },
+  ];
 }
 
 async function readCluster(request: StepRequest): Promise<{

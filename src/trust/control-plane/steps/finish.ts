@@ -2,30 +2,34 @@ import { AgentError } from '../../../core/errors.ts';
 import { keyFileOf } from '../../../pki/layout.ts';
 import { exists } from '../../../sys/exists.ts';
 import type { RolloverSide } from '../../cluster/gate.ts';
-import { caReplacement, keyReplacement } from '../ca-files.ts';
+import { caReplacement, keyReplacement, nextFirst } from '../ca-files.ts';
 import type { CheckContext } from '../check.ts';
-import { requireClientTrust } from '../client-trust.ts';
+import { requireKubeletTrust, requireServerTrust } from '../client-trust.ts';
 import { requireServed } from '../served-chain.ts';
 import { chainReplacement, readLeaf } from '../leaf.ts';
-import { usualFiles } from '../manager-flags.ts';
 import type { CaFile, RolloverNode } from '../node-files.ts';
-import { caPath } from '../node-files.ts';
+import { bridgeOf, caPath } from '../node-files.ts';
 import { fileTask, removal } from '../replacement.ts';
+import { hasOwnClients, serverFlags, usualFiles } from '../step-flags.ts';
 import type { FileTask } from '../task.ts';
 import { otherTrustFiles } from '../trust-files.ts';
-import { administratorTasks, managerTask, schedulerTask } from './restarted.ts';
+import { administratorTasks, managerTask, plannedFlags, schedulerTask } from './restarted.ts';
 
-/** This node trusts the new CA alone, with the file names and flags of kubeadm. */
+/**
+ * This node trusts the new CA alone, with the file names and flags of kubeadm. To keep absent nodes,
+ * kube-apiserver still accepts clients of the old CA, and sends the bridge.
+ */
 export async function finishTasks(context: CheckContext): Promise<FileTask[]> {
-  return [...(await aloneTasks(context, 'next')), await withoutBridge(context)];
+  return [...(await aloneTasks(context, 'next')), await servedTask(context)];
 }
 
 /** This node trusts one CA alone, which has issued its certificates. */
 export async function aloneTasks(context: CheckContext, by: RolloverSide): Promise<FileTask[]> {
-  const { node, clock } = context;
+  const { node, clock, keepsAbsentNodes } = context;
   const alone = [by];
   const wish = { trusted: alone, by, now: clock.now() };
   return [
+    ...(await clientTasks(context)),
     fileTask(
       'trusted CAs',
       [
@@ -33,7 +37,12 @@ export async function aloneTasks(context: CheckContext, by: RolloverSide): Promi
         caReplacement(node, 'trusted', alone),
         ...(await otherTrustFiles(node, alone)),
       ],
-      { check: async (signal) => requireClientTrust(context, alone, signal) },
+      {
+        check: async (signal) => {
+          await requireServerTrust(context, keepsAbsentNodes === true ? nextFirst : alone, signal);
+          await requireKubeletTrust(context, alone, signal);
+        },
+      },
     ),
     await managerTask(context, usualFiles, wish),
     await schedulerTask(context, wish),
@@ -41,29 +50,57 @@ export async function aloneTasks(context: CheckContext, by: RolloverSide): Promi
   ];
 }
 
-async function withoutBridge(context: CheckContext): Promise<FileTask> {
-  const leaf = await readLeaf(context.node, 'apiserver');
+/**
+ * kube-apiserver gets a file of its own for clients before `ca.crt` loses the old CA. Without absent
+ * nodes to keep, it gets the usual file again.
+ */
+async function clientTasks(context: CheckContext): Promise<FileTask[]> {
+  const { node, clock, keepsAbsentNodes = false } = context;
+  if (!keepsAbsentNodes && (node.found.clients === undefined || hasOwnClients(node))) return [];
+  const wanted = serverFlags(keepsAbsentNodes ? 'clients' : 'trusted', node);
+  const { flags, isOutdated, requireRunning } = await plannedFlags(node, wanted, clock.now());
+  const clients = keepsAbsentNodes ? [caReplacement(node, 'clients', nextFirst)] : [];
+  return [
+    fileTask('kube-apiserver', [...clients, flags], {
+      restart: { component: 'kube-apiserver', reads: [], isOutdated },
+      check: async (signal) => {
+        await requireRunning();
+        if (keepsAbsentNodes) await requireServerTrust(context, nextFirst, signal);
+      },
+    }),
+  ];
+}
+
+async function servedTask(context: CheckContext): Promise<FileTask> {
+  const { node, keepsAbsentNodes } = context;
+  const leaf = await readLeaf(node, 'apiserver');
   if (leaf === undefined) throw new AgentError('INTERNAL', 'the certificate apiserver is missing');
-  return fileTask('apiserver', [chainReplacement(context.node, leaf, [])], {
+  const bridge = keepsAbsentNodes === true ? bridgeOf(node) : undefined;
+  const chain = bridge === undefined ? [] : [bridge];
+  return fileTask('apiserver', [chainReplacement(node, leaf, chain)], {
     check: async (signal) => requireServed(context, leaf.path, signal),
   });
 }
 
 /**
- * The removed CA comes last: while its file exists, a step that was interrupted shows which CA is the
- * old one and which is the new one.
+ * The removed CA comes last, or the file that still has it: while it exists, a step that was interrupted
+ * shows which CA is the old one and which is the new one.
  */
 const removedFiles = {
-  next: ['signing', 'bundle', 'bridge', 'next', 'previous'],
-  old: ['signing', 'bundle', 'bridge', 'previous', 'next'],
+  next: ['signing', 'bundle', 'bridge', 'next', 'previous', 'clients'],
+  old: ['signing', 'bundle', 'bridge', 'clients', 'previous', 'next'],
 } as const satisfies Readonly<Record<RolloverSide, readonly CaFile[]>>;
+
+const filesForAbsentNodes: readonly CaFile[] = ['bridge', 'clients'];
 
 /** The files that only a rollover needs. @param kept the CA that stays */
 export async function removalTask(
-  { node }: CheckContext,
+  { node, keepsAbsentNodes }: CheckContext,
   kept: RolloverSide = 'next',
 ): Promise<FileTask> {
-  const paths = removedFiles[kept].flatMap((file) => {
+  const stay = keepsAbsentNodes === true ? filesForAbsentNodes : [];
+  const removed = removedFiles[kept].filter((file) => !stay.includes(file));
+  const paths = removed.flatMap((file) => {
     const path = caPath(node, file);
     return [keyFileOf(path), path];
   });

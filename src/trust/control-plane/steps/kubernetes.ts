@@ -7,20 +7,23 @@ import { viewRollover } from '../../cluster/rollover.ts';
 import { administratorObstacles } from '../administrator.ts';
 import { applyCommand } from '../apply-command.ts';
 import { clientAuthoritiesTask } from '../client-authorities-task.ts';
+import type { SectionFlags } from '../cluster-tasks.ts';
 import {
   clusterInfoTask,
-  removeManagerFlagsTask,
-  setManagerFlagsTask,
+  removeFlagsTask,
+  setFlagsTask,
   uploadedCertificatesTask,
 } from '../cluster-tasks.ts';
+import type { Section } from '../component-arguments.ts';
 import { awaitedNodes, readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
-import { flagsFor, rolloverFiles } from '../manager-flags.ts';
 import { readMirrorPods } from '../mirror-pods.ts';
 import type { RolloverNode } from '../node-files.ts';
 import { bridgeOf } from '../node-files.ts';
 import type { ControlPlane } from '../node-order.ts';
-import { earlyLeader, nodesBehind } from '../node-order.ts';
+import { earlyLeader, nodesBehind, nodesWithoutOld } from '../node-order.ts';
 import type { AnyNodeStepName, NodeStepName } from '../node-step.ts';
+import type { StepFlags } from '../step-flags.ts';
+import { managerFlags, rolloverFiles, serverFlags } from '../step-flags.ts';
 import type { StepRequest } from '../step-plan.ts';
 import type { ClusterTask } from '../task.ts';
 import type { GateOptions, StepCluster, StepClusterQuestion } from './step-cluster.ts';
@@ -36,7 +39,7 @@ export async function kubernetesCluster(question: StepClusterQuestion): Promise<
     commands: commandsAfter(step, plane),
     judge: async () => ({
       gates: await gatesOf(step, question),
-      reasons: step === 'finish' ? reasonsAgainstFinish(question) : [],
+      reasons: step === 'finish' ? reasonsAgainstFinish(question, plane) : [],
     }),
   };
 }
@@ -44,7 +47,10 @@ export async function kubernetesCluster(question: StepClusterQuestion): Promise<
 /** What the cluster knows of the nodes. @throws AgentError as KubeClient.request */
 export async function readControlPlane(
   request: StepRequest,
-  { confirmed: { exceptNodes } }: Pick<GateOptions, 'confirmed'>,
+  {
+    confirmed: { exceptNodes },
+    keepsAbsentNodes = false,
+  }: Pick<GateOptions, 'confirmed' | 'keepsAbsentNodes'>,
 ): Promise<ControlPlane> {
   const { client, signal, hostName } = request;
   const { own, others } = withOwn(await readControlPlaneNodes(client, signal), request);
@@ -53,8 +59,14 @@ export async function readControlPlane(
     ...awaitedNodes(others, exceptNodes),
     pods: await readMirrorPods(client, signal),
     isLeader: (await leadingNode(client, signal)) === hostName,
-    flags: new Map(Object.entries(flagsFor(rolloverFiles, request))),
+    managerFlags: inSection('controllerManager', managerFlags(rolloverFiles, request)),
+    serverFlags: inSection('apiServer', serverFlags('clients', request)),
+    keepsAbsentNodes,
   };
+}
+
+function inSection(section: Section, { wanted }: StepFlags): SectionFlags {
+  return { section, flags: new Map(Object.entries(wanted)) };
 }
 
 interface ClusterStep {
@@ -79,28 +91,68 @@ async function clusterTasks(
   return [
     ...uploaded,
     ...(await clusterInfoTask(request, authorities, step === 'trust' ? 'both' : 'next')),
+    ...(step === 'finish' ? await endClients(plane, request) : []),
     ...(isLast ? await lastTasks({ step, node, plane }, request) : []),
   ];
 }
 
 async function lastTasks(
-  { step, node, plane: { flags } }: ClusterStep,
+  {
+    step,
+    node,
+    plane: { managerFlags: flags, serverFlags: clients, keepsAbsentNodes },
+  }: ClusterStep,
   request: StepRequest,
 ): Promise<ClusterTask[]> {
-  if (step === 'trust') return setManagerFlagsTask(request, flags);
+  if (step === 'trust') return setFlagsTask(request, flags);
   return [
-    ...(await removeManagerFlagsTask(request, flags)),
-    await clientAuthoritiesTask(request, { ...authoritiesOf(node), clients: 'kubernetes' }),
+    ...(await removeFlagsTask(request, flags)),
+    ...(keepsAbsentNodes
+      ? await setFlagsTask(request, clients)
+      : [await clientAuthoritiesTask(request, { ...authoritiesOf(node), clients: 'kubernetes' })]),
   ];
+}
+
+/**
+ * Removes the flag of `finish --keep-absent-nodes` from kubeadm-config. This does not wait for the last
+ * node: with the flag, `kubeadm upgrade` on a node that lacks its file would stop kube-apiserver there.
+ */
+export async function endClients(
+  { serverFlags: flags, keepsAbsentNodes }: ControlPlane,
+  request: StepRequest,
+): Promise<ClusterTask[]> {
+  if (keepsAbsentNodes) return [];
+  return (await removeFlagsTask(request, flags)).filter(({ isDone }) => !isDone);
 }
 
 export function authoritiesOf({ old, next }: RolloverNode): Required<RolloverAuthorities> {
   return { old: readAuthority(old.certificate.der), next: readAuthority(next.certificate.der) };
 }
 
-function reasonsAgainstFinish({ node, request }: StepClusterQuestion): GateReason[] {
+function reasonsAgainstFinish(
+  { node, request }: StepClusterQuestion,
+  plane: ControlPlane,
+): GateReason[] {
   const { client, directories } = request;
-  return administratorObstacles(client.access, authoritiesOf(node), directories);
+  return [
+    ...administratorObstacles(client.access, authoritiesOf(node), directories),
+    ...(plane.keepsAbsentNodes ? withoutAbsentNodes(plane) : []),
+  ];
+}
+
+/** kubeadm-config has the flag for all nodes, and an absent node connects to any of them. */
+function withoutAbsentNodes(plane: ControlPlane): GateReason[] {
+  const objects = nodesWithoutOld(plane);
+  if (objects.length === 0) return [];
+  return [
+    {
+      state: 'waiting',
+      message:
+        'other control-plane nodes have done the step finish without --keep-absent-nodes, and reject certificates from the old CA',
+      remedy: 'Omit --keep-absent-nodes',
+      objects,
+    },
+  ];
 }
 
 /**
@@ -141,8 +193,10 @@ export async function viewOf(
 
 function notesOn(step: NodeStepName, plane: ControlPlane): string[] {
   const note = step === 'switch' ? undefined : earlyLeader(step, plane);
-  return note === undefined ? [] : [note];
+  return [...(note === undefined ? [] : [note]), ...(plane.keepsAbsentNodes ? [keptNote] : [])];
 }
+
+const keptNote = `The API servers still accept certificates from the old CA. When the absent nodes are back, or their certificates have expired, run on each control-plane node: ${applyCommand('finish', 'kubernetes')} --old-key destroy`;
 
 /** The step on the other nodes, and after the last node the wait for the next step. */
 function commandsAfter(step: NodeStepName, plane: ControlPlane): string[] {

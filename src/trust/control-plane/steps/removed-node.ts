@@ -17,7 +17,7 @@ import {
   clientKeys,
   publishedClientAuthorities,
 } from '../client-authorities-task.ts';
-import { clusterInfoTask, removeManagerFlagsTask } from '../cluster-tasks.ts';
+import { clusterInfoTask, removeFlagsTask } from '../cluster-tasks.ts';
 import { certificatesAt } from '../node-files.ts';
 import type { ControlPlaneNode } from '../control-plane-nodes.ts';
 import { readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
@@ -26,7 +26,7 @@ import type { ControlPlane } from '../node-order.ts';
 import { nodesBehind } from '../node-order.ts';
 import type { StepPlan, StepRequest } from '../step-plan.ts';
 import type { ClusterTask } from '../task.ts';
-import { readControlPlane } from './kubernetes.ts';
+import { endClients, readControlPlane } from './kubernetes.ts';
 import type { GateOptions } from './step-cluster.ts';
 
 /**
@@ -53,7 +53,7 @@ export async function leftInCluster(
 async function tasksLeft(
   former: readonly FormerAuthority[],
   {
-    plane: { flags },
+    plane,
     request,
     step,
   }: {
@@ -66,7 +66,8 @@ async function tasksLeft(
     ...(
       await Promise.all(former.map(async (both) => clusterInfoTask(request, both, 'next')))
     ).flat(),
-    ...(await removeManagerFlagsTask(request, flags)),
+    ...(await removeFlagsTask(request, plane.managerFlags)),
+    ...(await endClients(plane, request)),
     ...(await Promise.all(
       former.map(async ({ old }) =>
         clientAuthoritiesTask(request, { old, clients: 'kubernetes', step }),

@@ -1,18 +1,20 @@
+import type { Instant } from '../../../core/instant.ts';
 import { fileOf } from '../../../pki/layout.ts';
 import type { CheckContext } from '../check.ts';
+import { flagsInManifest } from '../flags-in-manifest.ts';
+import { flagsInUnit } from '../flags-in-unit.ts';
 import { requireLeaseAccess } from '../lease-access.ts';
 import { requireSigningPair } from '../signing-pair.ts';
 import type { KubeconfigName, KubeconfigWish } from '../kubeconfig.ts';
 import { kubeconfigReplacement } from '../kubeconfig.ts';
 import { entryOf } from '../leaf.ts';
 import { isStaticPod, managedComponent } from '../managed-component.ts';
-import type { ManagerFiles } from '../manager-flags.ts';
-import { requireRunningFlags } from '../manager-flags.ts';
-import { managerManifest } from '../manager-manifest.ts';
-import { managerUnit } from '../manager-unit.ts';
 import type { RolloverNode } from '../node-files.ts';
 import { caPath } from '../node-files.ts';
+import type { Replacement } from '../replacement.ts';
 import { fileTask } from '../replacement.ts';
+import type { ManagerFiles, StepFlags } from '../step-flags.ts';
+import { managerFlags, requireRunningFlags } from '../step-flags.ts';
 import type { FileTask } from '../task.ts';
 
 /** kube-controller-manager reads its flags, its kubeconfig and the CAs that it publishes only when it starts. */
@@ -25,10 +27,11 @@ export async function managerTask(
   const name = 'controller-manager.conf';
   const component = 'kube-controller-manager';
   const kubeconfig = await kubeconfigReplacement(node, name, wish);
-  const manager = managedComponent(node, component);
-  const { flags, isOutdated } = isStaticPod(manager)
-    ? { flags: await managerManifest(node, manager, { files, now: wish.now }), isOutdated: false }
-    : await managerUnit(node, manager, files);
+  const { flags, isOutdated, requireRunning } = await plannedFlags(
+    node,
+    managerFlags(files, node),
+    wish.now,
+  );
   return fileTask(component, [kubeconfig, flags], {
     restart: {
       component,
@@ -36,11 +39,39 @@ export async function managerTask(
       isOutdated,
     },
     check: async (signal) => {
-      if (!isStaticPod(manager)) await requireRunningFlags(node, files);
+      await requireRunning();
       await requireSigningPair(node, files.signing);
       await requireLeaseAccess(context, component, signal);
     },
   });
+}
+
+interface PlannedFlags {
+  readonly flags: Replacement;
+  /** The process has other flags than its unit. */
+  readonly isOutdated: boolean;
+  /** @throws AgentError CONFIG_INVALID */
+  readonly requireRunning: () => Promise<void>;
+}
+
+/** The manifest or the drop-in with the flags of a component, which its restart makes effective. */
+export async function plannedFlags(
+  node: RolloverNode,
+  flags: StepFlags,
+  now: Instant,
+): Promise<PlannedFlags> {
+  const component = managedComponent(node, flags.component);
+  if (isStaticPod(component)) {
+    return {
+      flags: await flagsInManifest(node, component, { wanted: flags.wanted, now }),
+      isOutdated: false,
+      requireRunning: async () => {},
+    };
+  }
+  return {
+    ...(await flagsInUnit(node, component, flags)),
+    requireRunning: async () => requireRunningFlags(node, flags),
+  };
 }
 
 export async function schedulerTask(

@@ -36,7 +36,8 @@ export async function planRolloverStep(
     node.ca === 'front-proxy' && step === 'switch'
       ? await aggregationBefore({ request, options })
       : undefined;
-  const context = { node, clock, version, ...(aggregation && { aggregation }) };
+  const { keepsAbsentNodes = false } = options;
+  const context = { node, clock, version, keepsAbsentNodes, ...(aggregation && { aggregation }) };
   const own = await planNodeStep(step, context);
   const common = { step, nodeName: hostName, gates: [], refusals: [], notes: [], commands: [] };
   if (own.obstacles.length > 0) {

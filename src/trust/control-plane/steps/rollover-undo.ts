@@ -10,7 +10,7 @@ import type { GateReason, RolloverAuthorities } from '../../cluster/gate.ts';
 import { isNextInUse } from '../../cluster/next-in-use.ts';
 import type { RolloverView } from '../../cluster/rollover.ts';
 import { applyCommand, rolloverBack } from '../apply-command.ts';
-import { clusterInfoTask, removeManagerFlagsTask, setManagerFlagsTask } from '../cluster-tasks.ts';
+import { clusterInfoTask, removeFlagsTask, setFlagsTask } from '../cluster-tasks.ts';
 import { readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
 import { reportTask } from '../new-authority-report.ts';
 import type { NodePlaces, RolloverNode } from '../node-files.ts';
@@ -20,10 +20,11 @@ import { nodesBehind } from '../node-order.ts';
 import type { NodeStepName } from '../node-step.ts';
 import type { StepPlan, StepRequest } from '../step-plan.ts';
 import type { ClusterTask } from '../task.ts';
+import { isOf } from '../undo.ts';
 import { etcdUndoRefusals } from './etcd-undo.ts';
 import type { GateOptions } from './step-cluster.ts';
 import { frontProxyUndoRefusals } from './front-proxy.ts';
-import { authoritiesOf, readControlPlane, viewOf } from './kubernetes.ts';
+import { authoritiesOf, endClients, readControlPlane, viewOf } from './kubernetes.ts';
 
 /**
  * Plans the return from `trust`, `switch` or `finish` on this node: why it must not happen, and what
@@ -44,6 +45,8 @@ export async function planRolloverUndo(
   }
   const node = await readRolloverNode(request);
   if (step === 'finish') {
+    const refusals = await keyDestroyed(request);
+    if (refusals.length > 0) return { ...common, tasks: [], refusals };
     return { ...common, tasks: await tasksBeforeFinish(node, request, options), refusals: [] };
   }
   if (node === undefined) return { ...common, tasks: [], refusals: [] };
@@ -130,7 +133,7 @@ export async function returnTasks(
   const { old, next } = authoritiesOf(node);
   const isLast = nodesBehind('finish', plane).length === 0;
   return [
-    ...(await removeManagerFlagsTask(request, plane.flags)),
+    ...(await removeFlagsTask(request, plane.managerFlags)),
     ...(isLast ? await clusterInfoTask(request, { old: next, next: old }, 'next') : []),
   ];
 }
@@ -147,16 +150,34 @@ async function tasksBeforeFinish(
   const isLast = nodesBehind('trust', plane).length === 0;
   return [
     ...(await clusterInfoTask(request, authorities, 'both')),
-    ...(isLast ? await setManagerFlagsTask(request, plane.flags) : []),
+    ...(await endClients(plane, request)),
+    ...(isLast ? await setFlagsTask(request, plane.managerFlags) : []),
   ];
+}
+
+/** A `finish` that ends `finish --keep-absent-nodes` has found no key of the old CA. */
+export async function keyDestroyed(places: NodePlaces): Promise<GateReason[]> {
+  const path = caPath(places, 'clients');
+  if ((await copyIn(await copiesOfFinish(places), path, places)) === undefined) return [];
+  return [
+    {
+      state: 'waiting',
+      message: 'the key of the old CA is destroyed, so the step finish cannot be undone',
+      remedy: `Delete the copies: ${applyCommand('finish', 'kubernetes')} --old-key destroy`,
+    },
+  ];
+}
+
+async function copiesOfFinish({ directories }: NodePlaces): Promise<Restoration[]> {
+  const { active } = await readRuns(rolloverDirectory(directories));
+  return restorations(active.filter((run) => isOf({ ca: 'kubernetes', step: 'finish' }, run)));
 }
 
 /** After `finish`, only the copies of a node have the old CA. Undefined if there are none. */
 export async function copiedAuthorities(
   places: NodePlaces,
 ): Promise<Required<RolloverAuthorities> | undefined> {
-  const { active } = await readRuns(rolloverDirectory(places.directories));
-  const copies = restorations(active.filter(({ manifest }) => manifest.step === 'finish'));
+  const copies = await copiesOfFinish(places);
   const [old, next] = await Promise.all(
     (['previous', 'next'] as const).map(async (file) =>
       copyIn(copies, caPath(places, file), places),

@@ -15,6 +15,8 @@ export interface GateOptions extends Pick<
   readonly acceptsEtcdInterruption?: boolean;
   /** Called with what the step waits for. */
   readonly onWait: (what: string) => void;
+  /** With `finish`: nodes that were absent all the time can return. */
+  readonly keepsAbsentNodes?: boolean;
 }
 
 export interface StepClusterQuestion {

@@ -5,7 +5,7 @@ import { requireClientTrust } from '../client-trust.ts';
 import { requireServed } from '../served-chain.ts';
 import { requireSigningPair } from '../signing-pair.ts';
 import { pairPath, pairReplacement } from '../leaf.ts';
-import { rolloverFiles } from '../manager-flags.ts';
+import { rolloverFiles } from '../step-flags.ts';
 import { bridgeOf } from '../node-files.ts';
 import { fileTask } from '../replacement.ts';
 import type { FileTask } from '../task.ts';

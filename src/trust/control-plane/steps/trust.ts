@@ -1,7 +1,7 @@
 import { bothCas, caReplacement, keyReplacement } from '../ca-files.ts';
 import type { CheckContext } from '../check.ts';
 import { requireClientTrust } from '../client-trust.ts';
-import { rolloverFiles } from '../manager-flags.ts';
+import { rolloverFiles } from '../step-flags.ts';
 import { fileTask } from '../replacement.ts';
 import type { FileTask } from '../task.ts';
 import { otherTrustFiles } from '../trust-files.ts';

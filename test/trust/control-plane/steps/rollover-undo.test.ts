@@ -1,13 +1,18 @@
 import assert from 'node:assert/strict';
+import type { TestContext } from 'node:test';
 import { describe, it } from 'node:test';
 import type { IssuedBy } from '../../../../src/trust/cluster/issued-by.ts';
 import type { ServerProbe } from '../../../../src/trust/cluster/probes.ts';
 import {
   certificatesByNext,
   copiedAuthorities,
+  keyDestroyed,
 } from '../../../../src/trust/control-plane/steps/rollover-undo.ts';
+import type { NodePlaces } from '../../../../src/trust/control-plane/node-files.ts';
+import { deleteCopies } from '../../../../src/trust/control-plane/undo.ts';
 import { rolloverDirectory } from '../../../../src/pki/renewal/rollover-runs.ts';
 import { authorityOf } from '../../../pki/renewal/openssl-authority.ts';
+import type { StepNode } from '../step-node.ts';
 import { stepNode } from '../step-node.ts';
 import { clusterState, next, old } from '../../../support/rollover-state.ts';
 
@@ -47,12 +52,37 @@ describe('certificatesByNext()', () => {
   });
 });
 
+async function finishedNode(context: TestContext): Promise<{
+  readonly node: StepNode;
+  readonly directory: string;
+  readonly places: NodePlaces;
+}> {
+  const node = await stepNode(context);
+  const directories = { kubernetes: node.directory, certificates: node.at('pki') };
+  const places = { ca: 'kubernetes', tree: node.environment.tree, directories } as const;
+  return { node, directory: rolloverDirectory(directories), places };
+}
+
+describe('keyDestroyed()', () => {
+  it('refuses to undo the finish that removes the CAs of absent nodes', async (context) => {
+    const { node, directory, places } = await finishedNode(context);
+    const run = { directory, step: 'finish' } as const;
+    const authority = authorityOf().certificate.toString();
+    await node.write('pki/ca.crt', authority);
+    const added = { 'pki/ca-clients.crt': authority };
+    await node.run([{ name: 'kube-apiserver', texts: added }], run);
+    assert.deepEqual(await keyDestroyed(places), []);
+    await deleteCopies(directory, 'kubernetes');
+    const removed = { 'pki/ca-clients.crt': undefined };
+    await node.run([{ name: 'files of the rollover', texts: removed }], run);
+    const [reason] = await keyDestroyed(places);
+    assert.match(reason?.message ?? '', /^the key of the old CA is destroyed/);
+  });
+});
+
 describe('copiedAuthorities()', () => {
   it('finds both CAs in the copies of finish, and nothing without copies', async (context) => {
-    const node = await stepNode(context);
-    const directories = { kubernetes: node.directory, certificates: node.at('pki') };
-    const directory = rolloverDirectory(directories);
-    const places = { ca: 'kubernetes', tree: node.environment.tree, directories } as const;
+    const { node, directory, places } = await finishedNode(context);
     const [oldCa, nextCa] = [authorityOf(), authorityOf({ subject: '/CN=next' })];
     await node.write('pki/ca-previous.crt', oldCa.certificate.toString());
     await node.write('pki/ca-next.crt', nextCa.certificate.toString());

@@ -1,24 +1,23 @@
 import { basename, dirname, join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { AgentError } from '../../core/errors.ts';
 import { containerCommand } from '../../pki/components/component.ts';
-import { keyFileOf } from '../../pki/layout.ts';
 import { makeDirectory } from '../../store/atomic-file.ts';
 import { execStartCommands, quotedWord } from '../../sys/exec-start.ts';
 import { showUnit } from '../../sys/systemctl.ts';
 import type { UnitComponent } from './managed-component.ts';
-import type { ManagerFiles } from './manager-flags.ts';
-import { changedFlags, flagWords, flagsFor, usualFiles } from './manager-flags.ts';
 import type { RolloverNode } from './node-files.ts';
-import { caPath } from './node-files.ts';
 import type { Replacement } from './replacement.ts';
 import { noReplacement, removal, replacement } from './replacement.ts';
+import type { FlagPaths, StepFlags } from './step-flags.ts';
+import { changedFlags, flagWords } from './step-flags.ts';
 
 /** Sorts after the usual names of drop-ins, so that the last `ExecStart=` is in this one. */
 const dropInName = 'zz-nodecertd.conf';
 
 type UnitNode = Pick<RolloverNode, 'ca' | 'tree' | 'directories' | 'systemctl'>;
 
-export interface ManagerUnit {
+export interface FlagsInUnit {
   /** The drop-in. */
   readonly flags: Replacement;
   /** The process has other flags than these files need, for example after a crash before its restart. */
@@ -26,31 +25,31 @@ export interface ManagerUnit {
 }
 
 /**
- * The flags of kube-controller-manager in a drop-in of its unit. The drop-in repeats `ExecStart=` as
+ * The flags of a component in a drop-in of its unit. The drop-in repeats `ExecStart=` as
  * written, and adds the flags at its end, because the last one of a flag takes effect. So the unit
  * stays as it is, and its environment files count as before. The step `finish` removes the drop-in.
  * @throws AgentError CONFIG_INVALID if a drop-in cannot change the flags
  */
-export async function managerUnit(
+export async function flagsInUnit(
   node: UnitNode,
   component: UnitComponent,
-  files: ManagerFiles,
-): Promise<ManagerUnit> {
+  { wanted, usual }: StepFlags,
+): Promise<FlagsInUnit> {
   const { tree } = node;
   const { unit } = component.source;
   const path = join('/etc/systemd/system', `${unit}.d`, dropInName);
   const present = await tree.readText(path);
-  const isOutdated = changedFlags(node, component, files).length > 0;
-  if (files === usualFiles) {
+  const isOutdated = changedFlags(node, component, wanted).length > 0;
+  if (isDeepStrictEqual(wanted, usual)) {
     return { flags: present === undefined ? noReplacement : removal(tree, path), isOutdated };
   }
   // An administrator has set the flags by hand.
   if (present === undefined && !isOutdated) return { flags: noReplacement, isOutdated };
   // Without the drop-in, the unit has to have the flags of kubeadm.
-  if (present === undefined) requireUsualFlags(node, component);
-  const words = flagWords(Object.entries(flagsFor(files, node)));
+  if (present === undefined) requireUsualFlags(node, component, usual);
+  const words = flagWords(Object.entries(wanted));
   const loaded = await readUnit(node, component);
-  requireRoot(node, component, loaded);
+  requireRoot(component, { wanted, loaded });
   const text = dropInText(await commandOf(node, component, loaded), words);
   const flags = replacement({
     tree,
@@ -75,8 +74,8 @@ ExecStart=${command} ${words.map(quotedWord).join(' ')}
 }
 
 /** @throws AgentError CONFIG_INVALID */
-function requireUsualFlags(node: UnitNode, component: UnitComponent): void {
-  const [first] = changedFlags(node, component, usualFiles);
+function requireUsualFlags(node: UnitNode, component: UnitComponent, usual: FlagPaths): void {
+  const [first] = changedFlags(node, component, usual);
   if (first === undefined) return;
   const [flag, path] = first;
   const { unit } = component.source;
@@ -115,15 +114,14 @@ async function readUnit(
 
 /** Only root can read the key of the signing file. @throws AgentError CONFIG_INVALID */
 function requireRoot(
-  node: UnitNode,
-  { source: { unit } }: UnitComponent,
-  { user }: LoadedUnit,
+  { name, source: { unit } }: UnitComponent,
+  { wanted, loaded: { user } }: { readonly wanted: FlagPaths; readonly loaded: LoadedUnit },
 ): void {
-  if (user === undefined) return;
-  const path = keyFileOf(caPath(node, 'signing'));
+  const path = Object.values(wanted).find((file) => file.endsWith('.key'));
+  if (user === undefined || path === undefined) return;
   throw new AgentError(
     'CONFIG_INVALID',
-    `kube-controller-manager cannot read ${path}: ${unit} runs it as ${user}, and only root can read the keys of a rollover`,
+    `${name} cannot read ${path}: ${unit} runs it as ${user}, and only root can read the keys of a rollover`,
     {
       remedy: `Set User=root and DynamicUser=no in a drop-in until the step finish is done: systemctl edit ${unit}`,
     },
@@ -132,11 +130,11 @@ function requireRoot(
 
 /**
  * The command line as written, without the drop-in of a rollover.
- * @throws AgentError CONFIG_INVALID if flags at its end would not reach kube-controller-manager
+ * @throws AgentError CONFIG_INVALID if flags at its end would not reach the component
  */
 async function commandOf(
   { tree }: UnitNode,
-  { source: { unit } }: UnitComponent,
+  { name, source: { unit } }: UnitComponent,
   { files }: LoadedUnit,
 ): Promise<string> {
   const others = files.filter((file) => basename(file) !== dropInName);
@@ -152,10 +150,10 @@ async function commandOf(
   const [command = '', ...more] = execStartCommands(texts);
   const words = command.replace(/^[-@:+!|]+/, '').split(/\s+/);
   const started = containerCommand(words.map((word) => word.replace(/^(["'])(.*)\1$/, '$2')));
-  if (started?.name === 'kube-controller-manager' && more.length === 0 && !words.includes(';')) {
+  if (started?.name === name && more.length === 0 && !words.includes(';')) {
     return command;
   }
-  throw unsupported(unit, `its ExecStart= does not start kube-controller-manager itself`, {
+  throw unsupported(unit, `its ExecStart= does not start ${name} itself`, {
     remedy:
       'Do this step by hand, with the flags of docs/ca-rollover.md in the script that starts it: nodecertd ca-rollover plan',
   });

@@ -4,8 +4,19 @@ import { findLocalNode } from '../../pki/inventory/local-inventory.ts';
 import { keyFileOf } from '../../pki/layout.ts';
 import type { StaticPod, UnitComponent } from './managed-component.ts';
 import { isStaticPod } from './managed-component.ts';
-import type { CaFile, CaPlaces } from './node-files.ts';
+import type { CaFile, CaPlaces, RolloverNode } from './node-files.ts';
 import { caPath } from './node-files.ts';
+
+/** Flags that name files, by their names without dashes. */
+export type FlagPaths = Readonly<Record<string, string>>;
+
+/** The flags of a component that a step changes. */
+export interface StepFlags {
+  readonly component: 'kube-apiserver' | 'kube-controller-manager';
+  readonly wanted: FlagPaths;
+  /** As kubeadm writes them. */
+  readonly usual: FlagPaths;
+}
 
 /** The files that kube-controller-manager signs with, and the CAs that it publishes. */
 export interface ManagerFiles {
@@ -18,17 +29,47 @@ export const rolloverFiles: ManagerFiles = { signing: 'signing', root: 'bundle' 
 /** As kubeadm writes them. */
 export const usualFiles: ManagerFiles = { signing: 'trusted', root: 'trusted' };
 
-/** The flags of kube-controller-manager for these files, by their names without dashes. */
-export function flagsFor(
-  { signing, root }: ManagerFiles,
-  places: CaPlaces,
-): Record<string, string> {
+export function managerFlags(files: ManagerFiles, places: CaPlaces): StepFlags {
+  return {
+    component: 'kube-controller-manager',
+    wanted: pathsOf(files, places),
+    usual: pathsOf(usualFiles, places),
+  };
+}
+
+function pathsOf({ signing, root }: ManagerFiles, places: CaPlaces): FlagPaths {
   const certificate = caPath(places, signing);
   return {
     'cluster-signing-cert-file': certificate,
     'cluster-signing-key-file': keyFileOf(certificate),
     'root-ca-file': caPath(places, root),
   };
+}
+
+/**
+ * The CAs of the clients of kube-apiserver. It reloads the file, but reads the flag only when it starts.
+ */
+export function serverFlags(file: 'clients' | 'trusted', places: CaPlaces): StepFlags {
+  const flag = 'client-ca-file';
+  return {
+    component: 'kube-apiserver',
+    wanted: { [flag]: caPath(places, file) },
+    usual: { [flag]: caPath(places, 'trusted') },
+  };
+}
+
+/** kube-apiserver verifies clients with a file that is neither kubeadm's nor of a rollover. */
+export function hasOwnClients(node: CaPlaces & Pick<RolloverNode, 'components'>): boolean {
+  const used = clientsFileOf(node);
+  return used !== undefined && ![caPath(node, 'trusted'), caPath(node, 'clients')].includes(used);
+}
+
+/** The CAs by which kube-apiserver of this node authenticates clients. */
+export function clientsFileOf({
+  components,
+}: Pick<RolloverNode, 'components'>): string | undefined {
+  const server = components.find(({ name }) => name === 'kube-apiserver');
+  return server && flagValue(server.flags, 'client-ca-file');
 }
 
 /** The flags with another value than for these files, and the value that each needs. */
@@ -41,9 +82,9 @@ export type ChangedFlags = readonly (readonly [name: string, path: string])[];
 export function changedFlags(
   node: CaPlaces,
   component: StaticPod | UnitComponent,
-  files: ManagerFiles,
+  wanted: FlagPaths,
 ): ChangedFlags {
-  return Object.entries(flagsFor(files, node)).flatMap(([flag, path]) => {
+  return Object.entries(wanted).flatMap(([flag, path]) => {
     const value = flagValue(component.flags, flag);
     if (value === undefined) throw withoutFlag(flag, component, node);
     if (component.hostPath(path) !== path) throw unreachable(path, component);
@@ -66,7 +107,7 @@ function withoutFlag(
   component: StaticPod | UnitComponent,
   node: CaPlaces,
 ): AgentError {
-  return new AgentError('CONFIG_INVALID', `kube-controller-manager has no flag --${flag}`, {
+  return new AgentError('CONFIG_INVALID', `${component.name} has no flag --${flag}`, {
     remedy: `Add --${flag}=${caPath(node, 'trusted')} to ${placeOf(component)}, as kubeadm does`,
   });
 }
@@ -82,26 +123,27 @@ function unreachable(path: string, component: StaticPod | UnitComponent): AgentE
         `${place} mounts other files there`,
         `Remove the setting of ${place} that hides ${path}, such as RootDirectory=, BindPaths= or InaccessiblePaths=: systemctl edit --full ${place}`,
       ];
-  return new AgentError(
-    'CONFIG_INVALID',
-    `kube-controller-manager cannot read ${path}: ${reason}`,
-    { remedy },
-  );
+  return new AgentError('CONFIG_INVALID', `${component.name} cannot read ${path}: ${reason}`, {
+    remedy,
+  });
 }
 
 /**
  * The process that runs has the flags for these files. Another drop-in or a wrapper can change them.
  * @throws AgentError CONFIG_INVALID
  */
-export async function requireRunningFlags(node: CaPlaces, files: ManagerFiles): Promise<void> {
+export async function requireRunningFlags(
+  node: CaPlaces,
+  { component: name, wanted }: StepFlags,
+): Promise<void> {
   const { components } = await findLocalNode(node.directories);
-  const component = components.find(({ name }) => name === 'kube-controller-manager');
-  const wrong = Object.entries(flagsFor(files, node)).flatMap(([flag, path]): ChangedFlags => {
+  const component = components.find((one) => one.name === name);
+  const wrong = Object.entries(wanted).flatMap(([flag, path]): ChangedFlags => {
     return component && flagValue(component.flags, flag) === path ? [] : [[flag, path]];
   });
   if (wrong.length === 0) return;
   const words = flagWords(wrong).join(' ');
-  throw new AgentError('CONFIG_INVALID', `kube-controller-manager runs without ${words}`, {
+  throw new AgentError('CONFIG_INVALID', `${name} runs without ${words}`, {
     remedy: `Set these flags by hand, and then run this command again: ${words}`,
   });
 }

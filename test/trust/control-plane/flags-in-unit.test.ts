@@ -7,9 +7,15 @@ import { parseComponentFlags } from '../../../src/pki/components/component-flags
 import { defaultDirectories } from '../../../src/pki/layout.ts';
 import { Tree } from '../../../src/sys/tree.ts';
 import type { UnitComponent } from '../../../src/trust/control-plane/managed-component.ts';
-import { rolloverFiles, usualFiles } from '../../../src/trust/control-plane/manager-flags.ts';
-import { managerUnit } from '../../../src/trust/control-plane/manager-unit.ts';
+import { flagsInUnit } from '../../../src/trust/control-plane/flags-in-unit.ts';
 import type { Replacement } from '../../../src/trust/control-plane/replacement.ts';
+import type { StepFlags } from '../../../src/trust/control-plane/step-flags.ts';
+import {
+  managerFlags,
+  rolloverFiles,
+  serverFlags,
+  usualFiles,
+} from '../../../src/trust/control-plane/step-flags.ts';
 import { temporaryDirectory } from '../../store/pairs.ts';
 import { fakeSystemctl } from '../../sys/fake-systemctl.ts';
 
@@ -43,7 +49,7 @@ const installed = { [unitFile]: `[Service]\nEnvironmentFile=/etc/k\nExecStart=${
 
 async function planned(
   test: TestContext,
-  wanted: typeof usualFiles,
+  wanted: StepFlags,
   { files = installed, flags = usual, shown = {}, hostPath = (path) => path }: Scene,
 ): Promise<{ readonly files: Replacement['files']; readonly isOutdated: boolean; text?: string }> {
   const root = await temporaryDirectory(test);
@@ -55,8 +61,8 @@ async function planned(
   const properties = { FragmentPath: unitFile, DropInPaths: dropIns.join(' '), User: '', ...shown };
   const lines = Object.entries(properties).map((pair) => `${pair.join('=')}\n`);
   const component: UnitComponent = {
-    name: 'kube-controller-manager',
-    source: { kind: 'unit', unit },
+    name: wanted.component,
+    source: { kind: 'unit', unit: `${wanted.component}.service` },
     flags: parseComponentFlags(flags),
     sharesNetwork: true,
     hostPath,
@@ -67,7 +73,7 @@ async function planned(
     directories: defaultDirectories,
     systemctl: await fakeSystemctl(test, lines.join('')),
   };
-  const { flags: found, isOutdated } = await managerUnit(node, component, wanted);
+  const { flags: found, isOutdated } = await flagsInUnit(node, component, wanted);
   const [change] = await found.make();
   const bytes = change?.after?.bytes;
   return { files: found.files, isOutdated, ...(bytes && { text: Buffer.from(bytes).toString() }) };
@@ -79,9 +85,13 @@ ExecStart=
 ExecStart=${command} ${changed.map((word) => `"${word}"`).join(' ')}
 `;
 
-describe('managerUnit()', () => {
+const places = { ca: 'kubernetes', directories: defaultDirectories } as const;
+const begun = managerFlags(rolloverFiles, places);
+const ended = managerFlags(usualFiles, places);
+
+describe('flagsInUnit()', () => {
   it('adds the flags to the command as written', async (test) => {
-    const found = await planned(test, rolloverFiles, {});
+    const found = await planned(test, begun, {});
     assert.deepEqual(found.files, [{ path: dropIn, content: changed.join(' ') }]);
     assert.equal(found.text, text);
     assert.equal(found.isOutdated, true);
@@ -90,37 +100,49 @@ describe('managerUnit()', () => {
   it('adds them to the command of another drop-in', async (test) => {
     const other = `/etc/systemd/system/${unit}.d/10-mine.conf`;
     const files = { ...installed, [other]: `[Service]\nExecStart=\nExecStart=${command}0\n` };
-    const found = await planned(test, rolloverFiles, { files });
+    const found = await planned(test, begun, { files });
     assert.equal(found.text, text.replace(command, `${command}0`));
   });
 
   const written = { ...installed, [dropIn]: text };
   it('has nothing to do after the restart', async (test) => {
-    const found = await planned(test, rolloverFiles, { files: written, flags: changed });
+    const found = await planned(test, begun, { files: written, flags: changed });
     assert.deepEqual([found.files, found.isOutdated], [[], false]);
   });
 
   it('is outdated until the restart, in both directions', async (test) => {
-    const begun = await planned(test, rolloverFiles, { files: written });
-    assert.deepEqual([begun.files, begun.isOutdated], [[], true]);
-    const ended = await planned(test, usualFiles, { flags: changed });
-    assert.deepEqual([ended.files, ended.isOutdated], [[], true]);
+    const before = await planned(test, begun, { files: written });
+    assert.deepEqual([before.files, before.isOutdated], [[], true]);
+    const after = await planned(test, ended, { flags: changed });
+    assert.deepEqual([after.files, after.isOutdated], [[], true]);
   });
 
   it('writes the drop-in again after a change of the unit', async (test) => {
     const files = { ...written, [unitFile]: `[Service]\nExecStart=${command} --v=4\n` };
-    const found = await planned(test, rolloverFiles, { files, flags: changed });
+    const found = await planned(test, begun, { files, flags: changed });
     assert.equal(found.text, text.replace(command, `${command} --v=4`));
   });
 
   it('removes the drop-in for the flags of kubeadm', async (test) => {
-    const found = await planned(test, usualFiles, { files: written, flags: changed });
+    const found = await planned(test, ended, { files: written, flags: changed });
     assert.deepEqual(found.files, [{ path: dropIn, content: 'removed' }]);
   });
 
   it('leaves flags that an administrator has set by hand', async (test) => {
-    const found = await planned(test, rolloverFiles, { flags: changed });
+    const found = await planned(test, begun, { flags: changed });
     assert.deepEqual([found.files, found.isOutdated], [[], false]);
+  });
+
+  it('lets kube-apiserver run as another user, because its file has no key', async (test) => {
+    const found = await planned(test, serverFlags('clients', places), {
+      files: { [unitFile]: '[Service]\nExecStart=/usr/bin/kube-apiserver $ARGS\n' },
+      flags: [`--client-ca-file=${pki}/ca.crt`],
+      shown: { User: 'kube' },
+    });
+    const path = '/etc/systemd/system/kube-apiserver.service.d/zz-nodecertd.conf';
+    const flag = `--client-ca-file=${pki}/ca-clients.crt`;
+    assert.deepEqual(found.files, [{ path, content: flag }]);
+    assert.match(found.text ?? '', /^ExecStart=\/usr\/bin\/kube-apiserver \$ARGS "--client-ca/m);
   });
 
   const started = (line: string): Scene => ({
@@ -154,7 +176,7 @@ describe('managerUnit()', () => {
   ];
   for (const [what, scene, message] of refused) {
     it(`refuses ${what}`, async (test) => {
-      await assert.rejects(planned(test, rolloverFiles, scene), (error: Error) => {
+      await assert.rejects(planned(test, begun, scene), (error: Error) => {
         assert.match(error.message, message);
         return 'remedy' in error && typeof error.remedy === 'string';
       });

@@ -4,24 +4,24 @@ import { withFlags } from '../../pki/components/manifest-flags.ts';
 import { plannedFile } from '../../pki/renewal/planned-file.ts';
 import { withAnnotation } from '../../pki/renewal/restart.ts';
 import type { StaticPod } from './managed-component.ts';
-import type { ChangedFlags, ManagerFiles } from './manager-flags.ts';
-import { changedFlags, flagWords } from './manager-flags.ts';
 import type { RolloverNode } from './node-files.ts';
 import type { Replacement } from './replacement.ts';
 import { replacement } from './replacement.ts';
+import type { ChangedFlags, FlagPaths } from './step-flags.ts';
+import { changedFlags, flagWords } from './step-flags.ts';
 
 /**
- * The manifest of kube-controller-manager with the flags for these files. The change restarts it, and
- * is marked like any other restart.
+ * The manifest of a component with these flags. The change restarts it, and is marked like any other
+ * restart.
  * @throws AgentError CONFIG_INVALID if a flag or the manifest cannot be changed
  */
-export async function managerManifest(
+export async function flagsInManifest(
   node: RolloverNode,
   component: StaticPod,
-  { files, now }: { readonly files: ManagerFiles; readonly now: Instant },
+  { wanted, now }: { readonly wanted: FlagPaths; readonly now: Instant },
 ): Promise<Replacement> {
   const { manifest, container } = component.source;
-  const changed = changedFlags(node, component, files);
+  const changed = changedFlags(node, component, wanted);
   const edited = (before: Uint8Array = new Uint8Array()): Uint8Array<ArrayBuffer> => {
     const text = withFlags(Buffer.from(before).toString(), container, Object.fromEntries(changed));
     const result = text && withAnnotation(text, new Date(now).toISOString());
