@@ -63,7 +63,10 @@ export function addApplyOptions(command: Command): Command {
         parseAuthorityLifetime,
       ),
     )
-    .option('--import <folder>', 'use the CA in this folder (ca.crt and ca.key)')
+    .option(
+      '--import <folder>',
+      'with create: use the CA in this folder (ca.crt and ca.key); with switch and external etcd: use the certificate apiserver-etcd-client.crt in this folder',
+    )
     .addOption(
       new Option(
         '--old-key <choice>',
@@ -113,6 +116,7 @@ export function requireUsage(step: Step, options: ApplyOptions): void {
 }
 
 const creating = '--subject, --key, --lifetime and --import';
+const creatingUse = `${creating} are only for the step create, and --import also for switch --ca etcd`;
 
 function faultOf(step: Step, options: ApplyOptions): string | undefined {
   const { ca, acceptEtcdInterruption, dryRun, yes, undo, subject, key, lifetime } = options;
@@ -123,7 +127,8 @@ function faultOf(step: Step, options: ApplyOptions): string | undefined {
   }
   const isChosen = (subject ?? key ?? lifetime) !== undefined;
   const createsOne = isChosen || from !== undefined;
-  if (step !== 'create' && createsOne) return `${creating} are only for the step create`;
+  const isImport = step === 'switch' && ca === 'etcd' && !isChosen;
+  if (step !== 'create' && createsOne && !isImport) return creatingUse;
   if (from !== undefined && isChosen) return '--import excludes --subject, --key and --lifetime';
   if (undo === true && createsOne) return `--undo excludes ${creating}`;
   if (step === 'abort' && options.ca !== 'kubernetes') return 'abort is only for --ca kubernetes';

@@ -163,7 +163,15 @@ async function openNode(
   const client = resources.use(await KubeClient.open({ access, version, clock, onDate }));
   const addresses = new Set(interfaceAddresses());
   const { hostName } = environment;
-  const request = { ...renewal, ca: options.ca, client, hostName, addresses };
+  const from = options.import && resolve(environment.workingDirectory, options.import);
+  const request = {
+    ...renewal,
+    ca: options.ca,
+    client,
+    hostName,
+    addresses,
+    ...(from !== undefined && { importFrom: from }),
+  };
   return { request, serverClock, restarts: restartsOf(await findLocalNode(directories)) };
 }
 

@@ -31,7 +31,7 @@ const faults: readonly (readonly [Step, Partial<ApplyOptions>, RegExp])[] = [
   [
     'trust',
     { lifetime: day },
-    /^--subject, --key, --lifetime and --import are only for the step create$/,
+    /^--subject, --key, --lifetime and --import are only for the step create, and --import also for switch --ca etcd$/,
   ],
   [
     'create',
@@ -41,12 +41,12 @@ const faults: readonly (readonly [Step, Partial<ApplyOptions>, RegExp])[] = [
   [
     'trust',
     { key: 'rsa-2048' },
-    /^--subject, --key, --lifetime and --import are only for the step create$/,
+    /^--subject, --key, --lifetime and --import are only for the step create, and --import also for switch --ca etcd$/,
   ],
   [
     'switch',
     { import: '/mnt/ca' },
-    /^--subject, --key, --lifetime and --import are only for the step create$/,
+    /^--subject, --key, --lifetime and --import are only for the step create, and --import also for switch --ca etcd$/,
   ],
   ['finish', {}, /^the step finish needs --old-key keep or --old-key destroy$/],
   [
@@ -74,6 +74,7 @@ const allowed: readonly (readonly [Step, Partial<ApplyOptions>])[] = [
   ['create', { subject: 'new', yes: true }],
   ['trust', { undo: true }],
   ['trust', { ca: 'etcd', acceptEtcdInterruption: true }],
+  ['switch', { ca: 'etcd', import: '/mnt/etcd' }],
   ['finish', { dryRun: true }],
   ['finish', { oldKey: 'destroy' }],
   ['finish', { oldKey: 'destroy', keepAbsentNodes: true }],

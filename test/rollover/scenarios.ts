@@ -1,4 +1,5 @@
 import { droppedAuthorities } from './dropped-authorities.ts';
+import { etcdExternal } from './etcd-external.ts';
 import { etcdMembers } from './etcd-members.ts';
 import { expiredAuthority } from './expired-authority.ts';
 import { hiddenFaults } from './hidden-faults.ts';
@@ -25,6 +26,7 @@ export const scenarios: readonly Scenario[] = [
   rightOrder,
   wrongOrders,
   etcdMembers,
+  etcdExternal,
   lateNodes,
   servingCertificates,
   droppedAuthorities,

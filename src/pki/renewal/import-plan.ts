@@ -138,7 +138,7 @@ function replacing(
 }
 
 /** @throws AgentError PAIR_MALFORMED, CERT_MALFORMED, STORE_* */
-async function readIssued(file: string): Promise<ChainCertificate[]> {
+export async function readIssued(file: string): Promise<ChainCertificate[]> {
   using content = await readBoundedFile(file);
   const certificates = await read(content.content.expose(), file);
   if (certificates.length > 0) return certificates;

@@ -12,6 +12,8 @@ export interface CheckContext {
   readonly version: string;
   /** With `finish`: nodes that were absent all the time can return. */
   readonly keepsAbsentNodes?: boolean;
+  /** The folder with certificates from the new CA, if its key is not on this node. */
+  readonly importFrom?: string;
   /** For the CA `front-proxy`. Absent where no step runs. */
   readonly aggregation?: Aggregation;
 }

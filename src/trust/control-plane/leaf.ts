@@ -16,6 +16,7 @@ import type { NewChange } from '../../store/run-folder.ts';
 import type { RolloverSide } from '../cluster/gate.ts';
 import { sideNames } from '../cluster/gates/verdict.ts';
 import { requireKey } from './ca-files.ts';
+import { importedPair } from './imported-pair.ts';
 import type { RolloverNode } from './node-files.ts';
 import { caPath, keyAt } from './node-files.ts';
 import type { Replacement } from './replacement.ts';
@@ -91,7 +92,8 @@ function wipe(target: Target): void {
  * key, and only gets the chain.
  * @param by by default the new CA
  * @param chain the certificates after it
- * @throws AgentError PAIR_MALFORMED if there is no certificate
+ * @param importFrom the folder with the certificate, if the key of the new CA is not on this node
+ * @throws AgentError PAIR_MALFORMED if there is no certificate, and as importedPair
  */
 export async function pairReplacement(
   node: RolloverNode,
@@ -100,15 +102,31 @@ export async function pairReplacement(
     by = 'next',
     chain,
     now,
+    importFrom,
   }: {
     readonly by?: RolloverSide;
     readonly chain: readonly ChainCertificate[];
     readonly now: Instant;
+    readonly importFrom?: string;
   },
 ): Promise<Replacement> {
   const leaf = await readLeaf(node, name);
   if (leaf === undefined) throw missing(name);
   if (leaf.by === by) return chainReplacement(node, leaf, chain);
+  if (importFrom !== undefined) {
+    const { file } = await importedPair(
+      node,
+      { entry: entryOf(name), leaf: leaf.certificate },
+      {
+        folder: importFrom,
+        now,
+      },
+    );
+    return {
+      files: filesOf(leaf, `the certificate ${file} from ${sideNames[by]}`),
+      make: async () => renewed(node, name, { by, chain, now, importFrom }),
+    };
+  }
   const content = `a certificate from ${sideNames[by]}${chain.length === 0 ? '' : ', then the bridge'}`;
   return {
     files: filesOf(leaf, content),
@@ -138,7 +156,10 @@ export function chainReplacement(
 }
 
 /** The certificate file of a pair. */
-export function pairPath({ directories }: RolloverNode, name: PairName): string {
+export function pairPath(
+  { directories }: Pick<RolloverNode, 'directories'>,
+  name: PairName,
+): string {
   return fileOf(entryOf(name), directories);
 }
 
@@ -160,11 +181,13 @@ export async function renewed(
     chain = [],
     authority,
     now,
+    importFrom,
   }: {
     readonly by: RolloverSide;
     readonly chain?: readonly ChainCertificate[];
     readonly authority?: Uint8Array;
     readonly now: Instant;
+    readonly importFrom?: string;
   },
 ): Promise<NewChange[]> {
   const existing = await readExisting(entryOf(name), node);
@@ -175,13 +198,17 @@ export async function renewed(
   }
   const { entry, target, leaf, others, previousForm, storedAt } = existing;
   const { certificate } = node[by];
+  const issued = importFrom && (await importedPair(node, existing, { folder: importFrom, now }));
   const { changes } = await createRenewal({
     entry,
     target: target.kind === 'kubeconfig' && authority ? { ...target, authority } : target,
     leaf,
-    chain,
+    chain: [...(issued ? issued.chain : []), ...chain],
     omitted: others.filter((other) => !chain.includes(other)),
-    signer: { kind: 'local', certificate, key: requireKey(node, by).object },
+    ...(issued && { issued }),
+    signer: issued
+      ? { kind: 'external', certificate }
+      : { kind: 'local', certificate, key: requireKey(node, by).object },
     authorityPath: caPath(node, by === 'next' ? 'next' : 'previous'),
     key: newKeyKind(existing),
     ...(previousForm && { previousForm }),

@@ -3,6 +3,7 @@ import type { Instant } from '../../core/instant.ts';
 import { authorityName } from '../../core/trust.ts';
 import { isAmbiguous } from '../../core/trust-bundle.ts';
 import { readAuthority } from '../../kube/authorities.ts';
+import { findLocalNode } from '../../pki/inventory/local-inventory.ts';
 import { keyFileOf } from '../../pki/layout.ts';
 import type { ChainCertificate } from '../../pki/renewal/certificate-chain.ts';
 import { readCertificatesOf } from '../../pki/renewal/certificate-chain.ts';
@@ -10,6 +11,7 @@ import { readKeyFile } from '../../pki/renewal/key-file.ts';
 import { readContent } from '../../store/file-content.ts';
 import { requireSoundAuthority } from '../node/authority-check.ts';
 import { TrustFault } from '../node/refused-trust.ts';
+import { externalEtcd } from './etcd/support.ts';
 import type { AuthorityPair } from './new-authority.ts';
 import type { CaPlaces } from './node-files.ts';
 import { caPath } from './node-files.ts';
@@ -17,37 +19,46 @@ import { caPath } from './node-files.ts';
 /** Where a CA and its key are. */
 export interface PairPaths {
   readonly certificate: string;
-  readonly key: string;
+  /** Absent for the CA of external etcd, whose key is on an etcd host. */
+  readonly key?: string;
 }
 
+/** A CA, and its key if it is on this node. */
+export type NextAuthority = Omit<AuthorityPair, 'key'> & Partial<AuthorityPair>;
+
 /** The files of the new CA, from the step `create` to the step `finish`. */
-export function nextPaths(places: CaPlaces): PairPaths {
+export async function nextPaths(places: CaPlaces): Promise<PairPaths> {
   const certificate = caPath(places, 'next');
-  return { certificate, key: keyFileOf(certificate) };
+  const isExternal =
+    places.ca === 'etcd' &&
+    externalEtcd((await findLocalNode(places.directories)).components) !== undefined;
+  return isExternal ? { certificate } : { certificate, key: keyFileOf(certificate) };
 }
 
 /** The files that the other control-plane nodes need, as in `A, B and C`. */
 export function nextPathsInWords(places: CaPlaces): string {
-  const { certificate, key } = nextPaths(places);
-  if (places.ca !== 'kubernetes') return `${certificate} and ${key}`;
+  const certificate = caPath(places, 'next');
+  const key = keyFileOf(certificate);
+  if (places.ca === 'etcd') return `${certificate} (and ${key}, unless etcd is external)`;
+  if (places.ca === 'front-proxy') return `${certificate} and ${key}`;
   return `${certificate}, ${key} and ${caPath(places, 'bridge')}`;
 }
 
 /**
- * A CA with its key. Undefined if neither file exists.
+ * A CA with its key, if the key is on this node. Undefined if no file exists.
  * @param remedy for files that do not belong together
  * @throws AgentError PAIR_MALFORMED, CERT_MALFORMED, CERT_KEY_MISMATCH, KEY_UNSUPPORTED, STORE_*
  */
 export async function readPair(
   { certificate, key: keyPath }: PairPaths,
   remedy: string,
-): Promise<AuthorityPair | undefined> {
+): Promise<NextAuthority | undefined> {
   const content = await readContent(certificate);
-  const key = await readKeyFile(keyPath);
+  const key = keyPath === undefined ? undefined : await readKeyFile(keyPath);
   if (content === undefined && key === undefined) return undefined;
-  const missing = content === undefined ? certificate : keyPath;
-  const present = content === undefined ? keyPath : certificate;
-  if (content === undefined || key === undefined) {
+  if (content === undefined || (keyPath !== undefined && key === undefined)) {
+    const [present, missing] =
+      content === undefined ? [keyPath, certificate] : [certificate, keyPath];
     const message = `${present} exists, and ${missing} does not`;
     throw new AgentError('PAIR_MALFORMED', message, { remedy });
   }
@@ -57,6 +68,7 @@ export async function readPair(
     const message = `${certificate} has ${count}, and a file to sign with needs exactly one`;
     throw new AgentError('PAIR_MALFORMED', message, { remedy });
   }
+  if (key === undefined) return { certificate: only };
   if (only.openssl.checkPrivateKey(key)) return { certificate: only, key };
   const message = `${keyPath} is not the key of ${certificate}`;
   throw new AgentError('CERT_KEY_MISMATCH', message, { remedy });

@@ -16,8 +16,14 @@ import {
   switchFrontProxyTasks,
   trustFrontProxyTasks,
 } from './steps/front-proxy-tasks.ts';
-import { etcdObstacles } from './etcd/support.ts';
+import { etcdObstacles, hasExternalEtcd } from './etcd/support.ts';
 import { etcdFinishTasks, etcdSwitchTasks, etcdTrustTasks } from './steps/etcd-tasks.ts';
+import {
+  externalFinishTasks,
+  externalSwitchTasks,
+  externalTrustTasks,
+  importObstacles,
+} from './steps/external-etcd-tasks.ts';
 import { switchTasks } from './steps/switch.ts';
 import { trustTasks } from './steps/trust.ts';
 import type { CaName, FileTask, Stage, Step } from './task.ts';
@@ -87,9 +93,15 @@ const tasksOf: Record<CaName, TasksOf<NodeStepName> & Partial<TasksOf<'abort'>>>
   etcd: { trust: etcdTrustTasks, switch: etcdSwitchTasks, finish: etcdFinishTasks },
 };
 
+const externalEtcdTasks: TasksOf<NodeStepName> & Partial<TasksOf<'abort'>> = {
+  trust: externalTrustTasks,
+  switch: externalSwitchTasks,
+  finish: externalFinishTasks,
+};
+
 function tasksFor(step: AnyNodeStepName, context: CheckContext): Promise<FileTask[]> {
   const { ca } = context.node;
-  const tasks = tasksOf[ca][step];
+  const tasks = (hasExternalEtcd(context.node) ? externalEtcdTasks : tasksOf[ca])[step];
   if (tasks === undefined) throw new AgentError('INTERNAL', `no step ${step} for ${ca}`);
   return tasks(context);
 }
@@ -120,7 +132,11 @@ async function obstaclesTo(
       }
       if (isEnded(context)) return [tooLate(step, latest, context)];
       const bridge = missingBridge(context);
-      return [...(await unlessComplete('trust', latest, context)), ...bridge];
+      return [
+        ...(await unlessComplete('trust', latest, context)),
+        ...bridge,
+        ...(await importObstacles(context)),
+      ];
     }
     case 'finish':
       return [

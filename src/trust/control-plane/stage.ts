@@ -6,7 +6,9 @@ import type { GateReason, RolloverSide } from '../cluster/gate.ts';
 import { sideNames } from '../cluster/gates/verdict.ts';
 import { applyCommand } from './apply-command.ts';
 import { bothCas, hasKey } from './ca-files.ts';
+import { hasExternalEtcd } from './etcd/support.ts';
 import { kubeconfigNames } from './kubeconfig.ts';
+import type { PairName } from './leaf.ts';
 import { pairNames, readLeaf } from './leaf.ts';
 import type { CaFile, RolloverNode } from './node-files.ts';
 import { caPath } from './node-files.ts';
@@ -18,7 +20,7 @@ import type { Stage } from './task.ts';
  */
 export async function latestStep(node: RolloverNode): Promise<Stage> {
   const { found } = node;
-  const isByNext = await areByNext(node, pairNames[node.ca]);
+  const isByNext = await areByNext(node, issuedNames(node));
   // `abort` keeps the previous kubernetes CA. The other CAs have no such step.
   const hasPrevious = node.ca !== 'kubernetes' && found.previous !== undefined;
   if (
@@ -40,6 +42,11 @@ export async function latestStep(node: RolloverNode): Promise<Stage> {
  */
 export function isSwitchedBack({ found }: RolloverNode, latest: Stage): boolean {
   return latest === 'trust' && found.previous !== undefined;
+}
+
+/** The certificates of this node from the CA. Those of the members of external etcd are elsewhere. */
+function issuedNames(node: RolloverNode): readonly PairName[] {
+  return hasExternalEtcd(node) ? ['apiserver-etcd-client'] : pairNames[node.ca];
 }
 
 /** The kubeconfigs change last, in both directions. One that cannot be parsed says nothing. */
@@ -99,7 +106,9 @@ function signingHarm({ found: { trusted = [] }, components, ...node }: RolloverN
   ];
 }
 
+/** If neither key is on this node, nothing signs with them here. */
 async function keyHarm(node: RolloverNode): Promise<string[]> {
+  if (node.old.key === undefined && node.next.key === undefined) return [];
   const path = caPath(node, 'trusted');
   const key = keyFileOf(path);
   const side = isFirst(node, 'trusted') ? 'next' : 'old';

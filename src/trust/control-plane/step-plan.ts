@@ -10,6 +10,8 @@ export interface StepRequest extends RenewalRequest {
   readonly hostName: string;
   /** The addresses of this machine. */
   readonly addresses: ReadonlySet<string>;
+  /** With `switch`: the folder with certificates from the new CA. */
+  readonly importFrom?: string;
 }
 
 /** What a step does on this node, from its files and from the cluster. Nothing is stored about it. */

@@ -20,6 +20,7 @@ import { etcdAccess, readClientPair } from './access.ts';
 import { readMembers } from './member-api.ts';
 import { inspectEtcd } from './member-health.ts';
 import { probeMember, serverAt } from './member-probes.ts';
+import { externalEtcd } from './support.ts';
 
 /** A member may have a certificate from either CA. */
 export function accessOf(node: RolloverNode): EtcdAccess {
@@ -106,7 +107,7 @@ export async function requireApiServer(
 }
 
 /** The servers to which a program connects with a certificate. */
-export type Dialed = 'this member' | 'the other members';
+export type Dialed = 'this member' | 'the other members' | 'external etcd';
 
 /**
  * Waits until the servers accept the client certificate in the files of this name.
@@ -150,6 +151,7 @@ async function serversOf(
   by: Dialed,
   signal: AbortSignal,
 ): Promise<DialedServer[]> {
+  if (by === 'external etcd') return externalEtcd(node.components) ?? [];
   const access = accessOf(node);
   if (by === 'this member') return [access.local];
   const members = await readMembers(access, signal);

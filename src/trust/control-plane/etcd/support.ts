@@ -1,25 +1,85 @@
 import { hostOf, isLoopback } from '../../../core/host-port.ts';
 import { fileIn, flagValue } from '../../../pki/components/component-flags.ts';
 import type { Component } from '../../../pki/components/component.ts';
+import { keyFileOf } from '../../../pki/layout.ts';
+import { exists } from '../../../sys/exists.ts';
 import type { GateReason } from '../../cluster/gate.ts';
+import type { DialedServer } from '../../cluster/served-leaf.ts';
+import { pairPath } from '../leaf.ts';
 import type { RolloverNode } from '../node-files.ts';
 import { caPath } from '../node-files.ts';
+import { serverAt } from './member-probes.ts';
 
 /**
- * Why nodecertd cannot replace the CA of etcd on this node: it has to restart etcd and kube-apiserver,
- * and both have to use the file of kubeadm.
+ * The members of etcd on other machines that kube-apiserver of this node uses. Undefined if the kubelet or
+ * systemd runs etcd on this node, or should run it: kubeadm's kube-apiserver then uses it over loopback.
+ */
+export function externalEtcd(components: readonly Component[]): DialedServer[] | undefined {
+  const server = components.find(({ name }) => name === 'kube-apiserver');
+  if (server === undefined || components.some(isOwnEtcd)) return undefined;
+  const urls = urlsIn(server, 'etcd-servers');
+  return urls.length > 0 && urls.every(isElsewhere) ? urls.flatMap(serverAt) : undefined;
+}
+
+function isOwnEtcd({ name, source }: Component): boolean {
+  return name === 'etcd' && source.kind !== 'process';
+}
+
+function isElsewhere(url: URL): boolean {
+  return url.protocol === 'https:' && !isLoopback(hostOf(url));
+}
+
+/** The rollover of this node replaces the CA of external etcd. */
+export function hasExternalEtcd({
+  ca,
+  components,
+}: Pick<RolloverNode, 'ca' | 'components'>): boolean {
+  return ca === 'etcd' && externalEtcd(components) !== undefined;
+}
+
+/**
+ * Why nodecertd cannot replace the CA of etcd on this node: it has to restart kube-apiserver, and etcd if
+ * it runs here, and both have to use the files of kubeadm.
  */
 export async function etcdObstacles(node: RolloverNode): Promise<GateReason[]> {
+  if (externalEtcd(node.components) !== undefined) return externalObstacles(node);
   const etcd = staticPodIn(node, 'etcd');
-  if (etcd === undefined) return [externalEtcd];
+  if (etcd === undefined) return [withoutEtcd];
   const server = staticPodIn(node, 'kube-apiserver');
   if (server === undefined) return [withoutApiServer];
+  const ca = { tree: node.tree, own: caPath(node, 'trusted') };
   const files = await Promise.all([
-    otherFile(node, etcd, 'trusted-ca-file'),
-    otherFile(node, etcd, 'peer-trusted-ca-file'),
-    otherFile(node, server, 'etcd-cafile'),
+    otherFile(etcd, 'trusted-ca-file', ca),
+    otherFile(etcd, 'peer-trusted-ca-file', ca),
+    otherFile(server, 'etcd-cafile', ca),
   ]);
   return [...files.flat(), ...remoteServers(etcd, server)];
+}
+
+async function externalObstacles(node: RolloverNode): Promise<GateReason[]> {
+  const server = staticPodIn(node, 'kube-apiserver');
+  if (server === undefined) return [withoutApiServer];
+  const client = pairPath(node, 'apiserver-etcd-client');
+  const ca = { tree: node.tree, own: caPath(node, 'trusted') };
+  const files = await Promise.all([
+    otherFile(server, 'etcd-cafile', ca),
+    otherFile(server, 'etcd-certfile', { ...ca, own: client }),
+    otherFile(server, 'etcd-keyfile', { ...ca, own: keyFileOf(client) }),
+  ]);
+  return [...files.flat(), ...(await needlessKey(node))];
+}
+
+/** It would not match the first CA of the file after `switch`, and kubeadm would sign with it. */
+async function needlessKey(node: RolloverNode): Promise<GateReason[]> {
+  const path = keyFileOf(caPath(node, 'trusted'));
+  if (!(await exists((await node.tree.locate(path)).physical))) return [];
+  return [
+    {
+      state: 'waiting',
+      message: `etcd runs on other machines, and ${path} has the key of its CA`,
+      remedy: `Move ${path} to an etcd host, because this node does not issue certificates for etcd`,
+    },
+  ];
 }
 
 function staticPodIn(
@@ -29,12 +89,12 @@ function staticPodIn(
   return components.find((one) => one.name === name && one.source.kind === 'static-pod');
 }
 
-const externalEtcd: GateReason = {
+const withoutEtcd: GateReason = {
   state: 'waiting',
   message:
-    'no static pod on this node runs etcd, and apply replaces the CA only of etcd members that kubeadm runs on control-plane nodes',
+    'no static pod on this node runs etcd, and kube-apiserver does not use etcd on other machines over TLS',
   remedy:
-    'For external etcd, do each step by hand on one etcd host after the other, and then here. First write both CAs into the files of etcd --trusted-ca-file and --peer-trusted-ca-file and of kube-apiserver --etcd-cafile, and restart each. Then replace the certificates of the members and of kube-apiserver --etcd-certfile. At the end write the new CA alone into the CA files, and restart each again',
+    'Start etcd on this node. If it runs on other machines, kube-apiserver --etcd-servers has to name all of them as https://HOST:PORT',
 };
 
 const withoutApiServer: GateReason = {
@@ -45,14 +105,13 @@ const withoutApiServer: GateReason = {
 };
 
 async function otherFile(
-  node: RolloverNode,
   component: Component,
   flag: string,
+  { tree, own }: { readonly tree: RolloverNode['tree']; readonly own: string },
 ): Promise<GateReason[]> {
-  const own = caPath(node, 'trusted');
   const named = fileIn(component, flag);
-  const found = named === undefined ? undefined : (await node.tree.locate(named)).path;
-  if (found === (await node.tree.locate(own)).path) return [];
+  const found = named === undefined ? undefined : (await tree.locate(named)).path;
+  if (found === (await tree.locate(own)).path) return [];
   return [
     {
       state: 'waiting',

@@ -9,8 +9,9 @@ import type { ChainCertificate } from '../../../pki/renewal/certificate-chain.ts
 import { haveSameKey } from '../../../pki/renewal/certificate-chain.ts';
 import { kindOf, kindOfAlgorithm } from '../../../pki/renewal/key-file.ts';
 import { nextName } from '../../cluster/authority-name.ts';
-import type { AuthorityPair, AuthorityRequest } from '../new-authority.ts';
+import type { AuthorityRequest } from '../new-authority.ts';
 import { applyCommand } from '../apply-command.ts';
+import type { NextAuthority, PairPaths } from '../next-authority.ts';
 import { readPair, requireUsable, sameSubject } from '../next-authority.ts';
 import type { CaName } from '../task.ts';
 
@@ -27,15 +28,15 @@ export interface NewAuthorityOptions {
 
 /** The new CA. `existing`: its files are in place already. */
 export type ChosenAuthority =
-  | { readonly kind: 'existing' | 'imported'; readonly pair: AuthorityPair }
+  | { readonly kind: 'existing' | 'imported'; readonly pair: NextAuthority }
   | { readonly kind: 'created'; readonly request: AuthorityRequest };
 
 interface Checked {
   readonly ca: CaName;
   readonly old: ChainCertificate;
   readonly now: Instant;
-  /** The file of the new CA on this node. */
-  readonly file: string;
+  /** The files of the new CA on this node. */
+  readonly files: PairPaths;
 }
 
 /**
@@ -43,14 +44,19 @@ interface Checked {
  * @throws AgentError TRUST_REFUSED, PAIR_MALFORMED, CERT_*, KEY_UNSUPPORTED, STORE_*
  */
 export async function chooseAuthority(
-  existing: AuthorityPair | undefined,
+  existing: NextAuthority | undefined,
   options: NewAuthorityOptions,
-  checked: Checked,
+  { files, ...known }: Checked,
 ): Promise<ChosenAuthority> {
+  const checked = { ...known, file: files.certificate };
   const { importFrom } = options;
-  const imported = importFrom === undefined ? undefined : await readImport(importFrom, checked);
+  const imported =
+    importFrom === undefined
+      ? undefined
+      : await readImport(importFrom, { ...checked, needsKey: files.key !== undefined });
   if (existing === undefined) {
     if (imported !== undefined) return { kind: 'imported', pair: imported };
+    if (files.key === undefined) throw withoutImport();
     return { kind: 'created', request: authorityRequest(options, checked) };
   }
   requireUsable(existing.certificate, checked);
@@ -62,13 +68,32 @@ export async function chooseAuthority(
   });
 }
 
-async function readImport(folder: string, checked: Checked): Promise<AuthorityPair> {
+/** With this key, an intruder on the node could become a member of etcd, which has all Secrets. */
+function withoutImport(): AgentError {
+  return new AgentError(
+    'CA_EXTERNAL',
+    'etcd runs on other machines, and the key of its CA stays there, so this node cannot create the new CA',
+    {
+      remedy: `Create it on an etcd host, for example: kubeadm init phase certs etcd-ca --cert-dir DIR; copy its ca.crt, without ca.key, into a folder of this node; then run: ${applyCommand('create', 'etcd')} --import FOLDER`,
+    },
+  );
+}
+
+async function readImport(
+  folder: string,
+  { needsKey, ...checked }: Omit<Checked, 'files'> & { readonly needsKey: boolean },
+): Promise<NextAuthority> {
   const certificate = join(folder, 'ca.crt');
-  const paths = { certificate, key: keyFileOf(certificate) };
-  const pair = await readPair(paths, `Write a CA and its key into ${certificate} and ${paths.key}`);
+  const key = keyFileOf(certificate);
+  const pair = await readPair(
+    needsKey ? { certificate, key } : { certificate },
+    `Write a CA and its key into ${certificate} and ${key}`,
+  );
   if (pair === undefined) {
-    throw new AgentError('PAIR_MALFORMED', `${folder} has neither ca.crt nor ca.key`, {
-      remedy: 'Pass a folder with the files ca.crt and ca.key of the CA: --import DIR',
+    const names = needsKey ? 'neither ca.crt nor ca.key' : 'no ca.crt';
+    const files = needsKey ? 'the files ca.crt and ca.key' : 'the file ca.crt';
+    throw new AgentError('PAIR_MALFORMED', `${folder} has ${names}`, {
+      remedy: `Pass a folder with ${files} of the CA: --import DIR`,
     });
   }
   requireUsable(pair.certificate, { ...checked, file: certificate });
@@ -77,7 +102,7 @@ async function readImport(folder: string, checked: Checked): Promise<AuthorityPa
 
 function authorityRequest(
   { commonName, key, lifetimeMs }: NewAuthorityOptions,
-  { old, now }: Checked,
+  { old, now }: Pick<Checked, 'old' | 'now'>,
 ): AuthorityRequest {
   const name = commonName ?? nextName(old.openssl.subject ?? '', now);
   const subject = `CN=${name}`;

@@ -68,7 +68,7 @@ export async function planCreateStep(
       ...(request.ca === 'kubernetes' ? unrelatedNotes(state, known) : []),
     ],
     ...(next === undefined && { notesAfter: () => notesOnCreated(request) }),
-    commands: copies(plan, { request, nodes, next }),
+    commands: await copies(plan, { request, nodes, next }),
   };
 }
 
@@ -123,14 +123,14 @@ function introduction(next: TrustAuthority): string {
 }
 
 async function notesOnCreated(request: StepRequest): Promise<string[]> {
-  const pair = await readPair(nextPaths(request), runAgain);
+  const pair = await readPair(await nextPaths(request), runAgain);
   return pair === undefined ? [] : [introduction(readAuthority(pair.certificate.der))];
 }
 
 const runAgain = 'Run this command again';
 
 /** To the control-plane nodes that have not reported this CA. */
-function copies(
+async function copies(
   { withoutBridge }: CreatePlan,
   {
     request,
@@ -141,14 +141,18 @@ function copies(
     readonly nodes: ControlPlaneNodes;
     readonly next: TrustAuthority | undefined;
   },
-): string[] {
+): Promise<string[]> {
   const own = next && shortFingerprint(next.fingerprint);
   const missing = nodes.others.filter(
     ({ report }) => own === undefined || reportedNext(report, request.ca) !== own,
   );
-  const { certificate, key } = nextPaths(request);
+  const { certificate, key } = await nextPaths(request);
   const hasBridge = request.ca === 'kubernetes' && withoutBridge === undefined;
-  const files = [certificate, key, ...(hasBridge ? [caPath(request, 'bridge')] : [])];
+  const files = [
+    certificate,
+    ...(key === undefined ? [] : [key]),
+    ...(hasBridge ? [caPath(request, 'bridge')] : []),
+  ];
   return copyCommands(
     files,
     missing.map(({ name }) => name),
@@ -162,9 +166,9 @@ function copies(
 export async function planCreateUndo(request: StepRequest): Promise<StepPlan> {
   const { ca, hostName: nodeName } = request;
   const { state, nodes } = await readCluster(request);
-  const { certificate, key } = nextPaths(request);
-  const remedy = `Delete both files: rm -f ${certificate} ${key}`;
-  const pair = await readPair({ certificate, key }, remedy);
+  const paths = await nextPaths(request);
+  const remedy = `Delete both files: rm -f ${paths.certificate} ${paths.key}`;
+  const pair = await readPair(paths, remedy);
   const refusals =
     pair === undefined
       ? []

@@ -17,6 +17,7 @@ import { readContent } from '../../../store/file-content.ts';
 import type { NewChange } from '../../../store/run-folder.ts';
 import type { AuthorityPair } from '../new-authority.ts';
 import { bridgeObstacle, createAuthority, createBridge, isBridge } from '../new-authority.ts';
+import type { NextAuthority, PairPaths } from '../next-authority.ts';
 import { nextPaths, nextPathsInWords, readPair } from '../next-authority.ts';
 import type { CaPlaces, NodePlaces } from '../node-files.ts';
 import { authorityNameOf, caPath } from '../node-files.ts';
@@ -50,21 +51,21 @@ export async function planCreate(
   options: NewAuthorityOptions,
 ): Promise<CreatePlan> {
   const { ca, directories, now } = request;
-  const { certificate: file, key } = nextPaths(request);
+  const files = await nextPaths(request);
   const trusted = await readAuthorityFile(authorityNameOf[ca], directories);
   const [signing, ...others] = trusted.certificates;
   if (signing === undefined) throw withoutCertificate(trusted);
-  const remedy = `Copy both files from the node where the CA was created, or delete both: rm -f ${file} ${key}`;
-  const existing = await readPair({ certificate: file, key }, remedy);
+  const remedy = `Copy both files from the node where the CA was created, or delete both: rm -f ${files.certificate} ${files.key}`;
+  const existing = await readPair(files, remedy);
   if (existing !== undefined && haveSameKey(existing.certificate, signing)) {
     return { signing, next: existing.certificate };
   }
   if (existing === undefined && others.length > 0) throw begunAlready(trusted, request);
-  const old = await readOld(signing, trusted);
-  const next = await chooseAuthority(existing, options, { ca, old: signing, now, file });
+  const old = files.key === undefined ? undefined : await readOld(signing, trusted);
+  const next = await chooseAuthority(existing, options, { ca, old: signing, now, files });
   const withoutBridge = ca === 'kubernetes' ? bridgeObstacle(signing, now) : undefined;
   const hasBridge = ca === 'kubernetes' && withoutBridge === undefined;
-  const task = await createTask(next, { ...request, old, hasBridge });
+  const task = await createTask(next, { ...request, files, ...(old && { old }), hasBridge });
   return {
     task,
     signing,
@@ -108,19 +109,20 @@ async function readOld(
 }
 
 interface TaskRequest extends CreateRequest {
-  readonly old: AuthorityPair;
+  readonly files: PairPaths;
+  /** Absent if its key is elsewhere. */
+  readonly old?: AuthorityPair;
   /** Whether the old CA can issue a bridge. */
   readonly hasBridge: boolean;
 }
 
 async function createTask(next: ChosenAuthority, request: TaskRequest): Promise<FileTask> {
-  const paths = nextPaths(request);
   const bridge = {
     path: caPath(request, 'bridge'),
     content: 'the bridge: the key of the new CA, certified by the old CA',
   };
   const needsBridge = request.hasBridge && !(await isBridged(next, request));
-  const files = [...pairTexts(next, paths), ...(needsBridge ? [bridge] : [])];
+  const files = [...pairTexts(next, request.files), ...(needsBridge ? [bridge] : [])];
   const isNew = next.kind !== 'existing';
   return {
     kind: 'files',
@@ -134,7 +136,7 @@ async function createTask(next: ChosenAuthority, request: TaskRequest): Promise<
 }
 
 async function isBridged(next: ChosenAuthority, { old, ...places }: TaskRequest): Promise<boolean> {
-  if (next.kind !== 'existing') return false;
+  if (next.kind !== 'existing' || old === undefined) return false;
   const content = await readContent(caPath(places, 'bridge'));
   if (content === undefined) return false;
   // A file that cannot be parsed is written again.
@@ -144,23 +146,20 @@ async function isBridged(next: ChosenAuthority, { old, ...places }: TaskRequest)
   return isBridge(bridge, { next: next.pair.certificate, old: old.certificate });
 }
 
-function pairTexts(
-  next: ChosenAuthority,
-  { certificate, key }: { readonly certificate: string; readonly key: string },
-): FileTask['files'] {
+function pairTexts(next: ChosenAuthority, { certificate, key }: PairPaths): FileTask['files'] {
   switch (next.kind) {
     case 'existing':
       return [];
     case 'imported':
       return [
-        { path: key, content: 'the key of the imported CA' },
+        ...(key === undefined ? [] : [{ path: key, content: 'the key of the imported CA' }]),
         { path: certificate, content: `the imported CA ${describe(next.pair.certificate)}` },
       ];
     case 'created': {
       const { commonName, lifetimeMs, now, key: kind } = next.request;
       const end = formatInstant(now + lifetimeMs);
       return [
-        { path: key, content: `a new key (${describeKind(kind)})` },
+        ...(key === undefined ? [] : [{ path: key, content: `a new key (${describeKind(kind)})` }]),
         { path: certificate, content: `a new CA (CN=${commonName}, expires ${end})` },
       ];
     }
@@ -180,19 +179,18 @@ interface WantedFiles extends TaskRequest {
 
 /** The key comes first, so that the certificate never lies without its key. */
 async function newFiles(
-  { certificate, key }: AuthorityPair,
-  { old, now, isNew, needsBridge, ...places }: WantedFiles,
+  { certificate, key }: NextAuthority,
+  { files: paths, old, now, isNew, needsBridge, ...places }: WantedFiles,
 ): Promise<NewFiles> {
-  const paths = nextPaths(places);
   const changes: NewChange[] = [];
   const add = async (path: string, bytes: Uint8Array<ArrayBuffer>, mode: string): Promise<void> => {
     changes.push(changeOf(await plannedFile(places.tree, path), bytes, mode));
   };
-  if (isNew) {
+  if (isNew && key !== undefined && paths.key !== undefined) {
     await add(paths.key, exportKey(key).expose(), '0600');
-    await add(paths.certificate, encodeCertificates([certificate]), '0644');
   }
-  if (needsBridge) {
+  if (isNew) await add(paths.certificate, encodeCertificates([certificate]), '0644');
+  if (needsBridge && old !== undefined) {
     const bridge = await createBridge(certificate, { old, now });
     await add(caPath(places, 'bridge'), encodeCertificates([bridge]), '0644');
   }

@@ -138,7 +138,7 @@ export function interruptionReasons(
  * A probe shows what etcd trusts. kube-apiserver has to have started after the step `trust` wrote its
  * file. An undo of `switch` restores the file with the time of that step.
  */
-async function outdatedApiServer({
+export async function outdatedApiServer({
   node,
   request: { clock },
 }: StepClusterQuestion): Promise<GateReason[]> {

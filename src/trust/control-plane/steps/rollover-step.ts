@@ -14,7 +14,9 @@ import { isComplete } from '../step-plan.ts';
 import { restartedComponents } from '../task-restart.ts';
 import type { CaName, ClusterTask, StepTask } from '../task.ts';
 import { aggregationBefore, frontProxyCluster } from './front-proxy.ts';
+import { hasExternalEtcd } from '../etcd/support.ts';
 import { etcdCluster } from './etcd.ts';
+import { externalEtcdCluster } from './external-etcd.ts';
 import { kubernetesCluster } from './kubernetes.ts';
 import { leftByFrontProxies, leftInCluster } from './removed-node.ts';
 import type { GateOptions, Judgement, StepCluster, StepClusterQuestion } from './step-cluster.ts';
@@ -29,7 +31,7 @@ export async function planRolloverStep(
   request: StepRequest,
   options: GateOptions,
 ): Promise<StepPlan> {
-  const { hostName, clock, version } = request;
+  const { hostName, clock, version, importFrom } = request;
   const node = await readRolloverNode(request);
   if (node === undefined) return withoutFiles(step, request, options);
   const aggregation =
@@ -37,7 +39,14 @@ export async function planRolloverStep(
       ? await aggregationBefore({ request, options })
       : undefined;
   const { keepsAbsentNodes = false } = options;
-  const context = { node, clock, version, keepsAbsentNodes, ...(aggregation && { aggregation }) };
+  const context = {
+    node,
+    clock,
+    version,
+    keepsAbsentNodes,
+    ...(importFrom !== undefined && { importFrom }),
+    ...(aggregation && { aggregation }),
+  };
   const own = await planNodeStep(step, context);
   const common = { step, nodeName: hostName, gates: [], refusals: [], notes: [], commands: [] };
   if (own.obstacles.length > 0) {
@@ -45,7 +54,8 @@ export async function planRolloverStep(
     return { ...common, tasks: [], restarts: [], refusals };
   }
   const { isRepair } = own;
-  const cluster = await clusters[node.ca]({ step, node, request, options, isRepair });
+  const clusterOf = hasExternalEtcd(node) ? externalEtcdCluster : clusters[node.ca];
+  const cluster = await clusterOf({ step, node, request, options, isRepair });
   const planned = [...own.tasks, ...cluster.tasks, ...own.lastTasks];
   const tasks = [...planned, ...(await reported(planned, cluster.nodes, request))];
   const changes = { ...common, tasks, restarts: await restartedComponents(tasks, { clock }) };

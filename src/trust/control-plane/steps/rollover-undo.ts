@@ -1,6 +1,7 @@
 import type { TrustAuthority } from '../../../core/trust.ts';
 import { shortFingerprint } from '../../../core/trust.ts';
 import { readAuthority } from '../../../kube/authorities.ts';
+import { findLocalNode } from '../../../pki/inventory/local-inventory.ts';
 import { readCertificatesOf } from '../../../pki/renewal/certificate-chain.ts';
 import { rolloverDirectory } from '../../../pki/renewal/rollover-runs.ts';
 import { readContent } from '../../../store/file-content.ts';
@@ -21,7 +22,9 @@ import type { NodeStepName } from '../node-step.ts';
 import type { StepPlan, StepRequest } from '../step-plan.ts';
 import type { ClusterTask } from '../task.ts';
 import { isOf } from '../undo.ts';
+import { externalEtcd } from '../etcd/support.ts';
 import { etcdUndoRefusals } from './etcd-undo.ts';
+import { externalUndoRefusals } from './external-etcd.ts';
 import type { GateOptions } from './step-cluster.ts';
 import { frontProxyUndoRefusals } from './front-proxy.ts';
 import { authoritiesOf, endClients, readControlPlane, viewOf } from './kubernetes.ts';
@@ -61,7 +64,15 @@ export async function planRolloverUndo(
   };
 }
 
-const undoRefusals = { etcd: etcdUndoRefusals, 'front-proxy': frontProxyUndoRefusals } as const;
+const undoRefusals = {
+  etcd: async (step: NodeStepName, request: StepRequest, options: GateOptions) => {
+    const external = externalEtcd((await findLocalNode(request.directories)).components);
+    return external === undefined
+      ? etcdUndoRefusals(step, request, options)
+      : externalUndoRefusals(step, external, request);
+  },
+  'front-proxy': frontProxyUndoRefusals,
+} as const;
 
 /**
  * A certificate from the new CA would be rejected. Another node that has done the step `switch` serves

@@ -207,7 +207,7 @@ describe('the steps of the CA of etcd', () => {
     for (const step of ['trust', 'switch', 'finish'] as const) {
       const { obstacles } = await plan(node, step, 'etcd');
       assert.match(obstacles[0]?.message ?? '', /^no static pod on this node runs etcd/);
-      assert.match(obstacles[0]?.remedy ?? '', /--peer-trusted-ca-file/);
+      assert.match(obstacles[0]?.remedy ?? '', /^Start etcd on this node\./);
     }
   });
 
