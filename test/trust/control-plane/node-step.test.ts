@@ -261,6 +261,11 @@ describe('planNodeStep()', () => {
     const left = (await readdir(pki)).filter((name) => name.startsWith('ca-'));
     assert.deepEqual(left, ['ca-bridge.crt', 'ca-clients.crt']);
     assert.deepEqual(changedFiles(await planKeeping(node)), []);
+    const leafAlone = served.slice(0, served.indexOf('-----BEGIN', 1));
+    await writeFile(join(node.certificates, 'apiserver.crt'), leafAlone);
+    assert.deepEqual(changedFiles(await planKeeping(node)), [
+      'apiserver: apiserver.crt (the certificate, then the bridge)',
+    ]);
     for (const step of ['trust', 'switch'] as const) {
       const { obstacles } = await plan(node, step);
       assert.match(obstacles[0]?.message ?? '', /^the step finish has begun on this node/);
@@ -276,6 +281,21 @@ describe('planNodeStep()', () => {
       (await readdir(pki)).filter((name) => name.startsWith('ca-')),
       [],
     );
+  });
+
+  it('abort undoes the flag of an interrupted finish that keeps absent nodes', async (context) => {
+    const node = await created(context);
+    const manifest = await readFile(manifestIn(node, 'kube-apiserver'), 'utf8');
+    await walk(node, 'trust', 'switch');
+    const planned = await planKeeping(node);
+    await writeStep({ ...planned, tasks: planned.tasks.slice(0, 1), lastTasks: [] });
+    await walk(node, 'abort', 'abort');
+    assert.equal(
+      withoutAnnotation(await readFile(manifestIn(node, 'kube-apiserver'), 'utf8')),
+      manifest,
+    );
+    const left = (await readdir(node.certificates)).filter((name) => name.startsWith('ca-'));
+    assert.deepEqual(left, []);
   });
 
   it('finish keeps no absent nodes without a bridge, or with other CAs of clients', async (context) => {

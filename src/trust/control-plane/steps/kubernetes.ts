@@ -196,7 +196,7 @@ function notesOn(step: NodeStepName, plane: ControlPlane): string[] {
   return [...(note === undefined ? [] : [note]), ...(plane.keepsAbsentNodes ? [keptNote] : [])];
 }
 
-const keptNote = `The API servers still accept certificates from the old CA. When the absent nodes are back, or their certificates have expired, run on each control-plane node: ${applyCommand('finish', 'kubernetes')} --old-key destroy`;
+const keptNote = `The API servers still accept certificates from the old CA. When the absent nodes are back, run on each control-plane node: ${applyCommand('finish', 'kubernetes')} --old-key destroy; name a node whose certificates have expired with --except`;
 
 /** The step on the other nodes, and after the last node the wait for the next step. */
 function commandsAfter(step: NodeStepName, plane: ControlPlane): string[] {
