@@ -25,6 +25,8 @@ export interface TrustAnnotation {
   readonly leaf: Readonly<Record<string, string>>;
   /** Whether the running kubelet uses the CAs of its files. */
   readonly readers: 'ok' | 'pending';
+  /** When the kubelet certainly uses its client certificate. Absent if it has started since. */
+  readonly clientReadAt?: Instant;
   readonly reportedAt: Instant;
 }
 
@@ -37,6 +39,7 @@ export function formatTrustAnnotation({
   places,
   leaf,
   readers,
+  clientReadAt,
   reportedAt,
 }: TrustAnnotation): string {
   const { kubeconfig, clientCa } = places;
@@ -50,6 +53,7 @@ export function formatTrustAnnotation({
     places: { kubeconfig: indexes(kubeconfig), clientCA: indexes(clientCa) },
     leaf,
     readers,
+    ...(clientReadAt !== undefined && { clientReadAt: formatInstant(clientReadAt) }),
     t,
   });
 }
@@ -57,12 +61,13 @@ export function formatTrustAnnotation({
 /** Undefined for any other text: every program with the rights of the node can write the annotation. */
 export function parseTrustAnnotation(text: string): TrustAnnotation | undefined {
   if (text.length > longestTrustAnnotation) return undefined;
-  const { v, stage, cas: listed, places, leaf, readers, t } = parseRecord(text);
+  const { v, stage, cas: listed, places, leaf, readers, clientReadAt, t } = parseRecord(text);
   const known = trustStages.find((name) => name === stage);
   const [cas, reportedAt] = [shortFingerprintsIn(listed), timeIn(t)];
+  const readAt = timeIn(clientReadAt);
   if (v !== 1 || known === undefined || reportedAt === undefined) return undefined;
   if (readers !== 'ok' && readers !== 'pending') return undefined;
-  if (cas === undefined) return undefined;
+  if (cas === undefined || (clientReadAt !== undefined && readAt === undefined)) return undefined;
   const { kubeconfig, clientCA } = recordOf(places);
   const found = [kubeconfig, clientCA].map((indexes) => selected(cas, indexes));
   const [fromKubeconfig, fromClientCa] = found;
@@ -75,6 +80,7 @@ export function parseTrustAnnotation(text: string): TrustAnnotation | undefined 
     places: { kubeconfig: fromKubeconfig, clientCa: fromClientCa },
     leaf: issuers,
     readers,
+    ...(readAt !== undefined && { clientReadAt: readAt }),
     reportedAt,
   };
 }

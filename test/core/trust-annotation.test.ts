@@ -31,6 +31,7 @@ describe('formatTrustAnnotation()', () => {
       stage: 'reissuing',
       places: { kubeconfig: cas, clientCa: cas },
       leaf: { 'kubelet-client': old, 'kubelet-server': next },
+      clientReadAt: annotation.reportedAt,
     });
     assert.ok(longest.length <= longestTrustAnnotation, `${longest.length}`);
     assert.deepEqual(parseTrustAnnotation(longest)?.places.clientCa, cas);
@@ -40,6 +41,11 @@ describe('formatTrustAnnotation()', () => {
 describe('parseTrustAnnotation()', () => {
   it('reads what was written', () => {
     assert.deepEqual(parseTrustAnnotation(text), annotation);
+  });
+
+  it('reads when the kubelet uses its client certificate', () => {
+    const pending = { ...annotation, clientReadAt: Date.UTC(2026, 10, 29, 12, 6) };
+    assert.deepEqual(parseTrustAnnotation(formatTrustAnnotation(pending)), pending);
   });
 
   for (const [what, damaged] of [
@@ -52,6 +58,7 @@ describe('parseTrustAnnotation()', () => {
     ['an issuer that is a number', text.replace(`"kubelet-server":""`, `"kubelet-server":1`)],
     ['a reader state that is unknown', text.replace('"ok"', '"no"')],
     ['a time without a zone', text.replace('00Z', '00')],
+    ['a time that is a number', text.replace(',"t"', ',"clientReadAt":1,"t"')],
     ['a list instead of an object', `[${text}]`],
     ['text that is cut off', text.slice(0, -1)],
     ['a text that is too long', `${text}${' '.repeat(longestTrustAnnotation)}`],

@@ -1,3 +1,4 @@
+import { lstat } from 'node:fs/promises';
 import type { Instant } from '../../core/instant.ts';
 import { missingFrom } from '../../core/trust-bundle.ts';
 import type { TrustFinding } from '../../core/trust-report.ts';
@@ -5,9 +6,10 @@ import type { Failure } from '../../core/errors.ts';
 import { without } from '../../core/without.ts';
 import { kubeletFacts, kubeletTrust } from './kubelet-facts.ts';
 import { restartIfDue } from './kubelet-restart.ts';
+import type { CurrentLeaf } from './leaves.ts';
 import type { NodeApi } from './node-api.ts';
 import type { Reader, ReaderFacts } from './reader.ts';
-import { readerOf } from './reader.ts';
+import { clientReadAt, readerOf } from './reader.ts';
 import { nextAttempt, rollbackFinding, withRollback } from './rolled-back.ts';
 import type { RunResult } from './run-result.ts';
 import { fingerprintsOf } from './session.ts';
@@ -71,6 +73,20 @@ export async function observeKubelet(
   const { memory } = reader;
   session.memory = { ...without(session.memory, 'reader'), ...(memory && { reader: memory }) };
   return { reader, facts };
+}
+
+/** When the kubelet certainly uses its current client certificate. Undefined if it has started since. */
+export async function clientUse(
+  session: TrustSession,
+  api: Pick<NodeApi, 'node'>,
+  leaves: readonly CurrentLeaf[],
+): Promise<Instant | undefined> {
+  const leaf = leaves.find(({ spec }) => spec.profile === 'kubelet-client');
+  // The link is replaced when a certificate is stored.
+  const link = leaf && (await lstat(leaf.path).catch(() => undefined));
+  if (link === undefined) return undefined;
+  const { facts } = await observeKubelet(session, api);
+  return clientReadAt(link.mtimeMs, facts);
 }
 
 async function afterRollback({ session, result, api }: Run): Promise<KubeletUse> {

@@ -89,6 +89,21 @@ export function readerOf(memory: ReaderMemory | undefined, facts: ReaderFacts): 
   return reloads ? { ...pending, readAt } : pending;
 }
 
+/**
+ * When the kubelet certainly uses the client certificate that was stored at this time. client-go reads the
+ * files of a kubeconfig every five minutes (transport/cert_rotation.go), and a kubelet that rotates its
+ * certificate uses it at once. Undefined if it has started since. The time stays the same when it is over,
+ * so that the report of the node does not change then.
+ */
+export function clientReadAt(
+  storedAt: Instant,
+  { kubelet, rotates }: Pick<ReaderFacts, 'kubelet' | 'rotates'>,
+): Instant | undefined {
+  if (rotates || kubelet.kind === 'stopped') return undefined;
+  if (kubelet.kind === 'running' && storedAt < kubelet.startedAt) return undefined;
+  return storedAt + reloadMs;
+}
+
 function withVersion(memory: ReaderMemory, { version }: ReaderFacts): ReaderMemory {
   return version === undefined ? memory : { ...memory, version };
 }

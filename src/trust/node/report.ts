@@ -1,3 +1,4 @@
+import type { Instant } from '../../core/instant.ts';
 import type { TrustAnnotation } from '../../core/trust-annotation.ts';
 import { isSameAuthority } from '../../core/trust-bundle.ts';
 import type {
@@ -150,10 +151,14 @@ const leafNames = {
 export function annotationOf(
   session: TrustSession,
   report: TrustReport,
-  current: readonly CurrentLeaf[],
+  current: {
+    readonly leaves: readonly CurrentLeaf[];
+    readonly clientReadAt?: Instant | undefined;
+  },
 ): TrustAnnotation {
   const { kubeconfig, clientCa = kubeconfig } = kubeletTrust(session.found.places);
-  const leaves = current.flatMap(({ spec: { name, profile } }) => {
+  const { clientReadAt } = current;
+  const leaves = current.leaves.flatMap(({ spec: { name, profile } }) => {
     if (profile === 'custom') return [];
     const issuer = report.leaves.find((leaf) => leaf.name === name)?.issuer ?? '';
     return [[leafNames[profile], shortFingerprint(issuer)]];
@@ -167,6 +172,7 @@ export function annotationOf(
     },
     leaf: Object.fromEntries(leaves),
     readers: report.reader.state === 'current' ? 'ok' : 'pending',
+    ...(clientReadAt !== undefined && { clientReadAt }),
     reportedAt: session.now,
   };
 }

@@ -6,7 +6,7 @@ import { dropUnneeded } from './automatic-drop.ts';
 import { clockFinding } from './clock-doubt.ts';
 import { controlPlaneAnnotationOf } from './control-plane-annotation.ts';
 import { findIssuers } from './issuers.ts';
-import { makeKubeletUse, observeKubelet } from './kubelet-use.ts';
+import { clientUse, makeKubeletUse, observeKubelet } from './kubelet-use.ts';
 import type { CurrentLeaf } from './leaves.ts';
 import { currentLeaves } from './leaves.ts';
 import type { NodeApi } from './node-api.ts';
@@ -97,8 +97,9 @@ async function annotate(
   const { config, signal } = session.request;
   const { nodeName } = config;
   const controlPlane = await controlPlaneAnnotationOf(session, api);
+  const clientReadAt = await clientUse(session, api, leaves);
   const reports = [
-    trustReport(annotationOf(session, report, leaves)),
+    trustReport(annotationOf(session, report, { leaves, clientReadAt })),
     ...(controlPlane === undefined ? [] : [controlPlaneReport(controlPlane)]),
   ];
   const found: TrustFinding[] = [];

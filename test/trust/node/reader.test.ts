@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { hour, minute } from '../../../src/core/instant.ts';
 import type { Reader, ReaderFacts } from '../../../src/trust/node/reader.ts';
-import { readerOf } from '../../../src/trust/node/reader.ts';
+import { clientReadAt, readerOf } from '../../../src/trust/node/reader.ts';
 
 const start = Date.UTC(2026, 10, 29);
 const running = { kind: 'running', instance: 'a', startedAt: start } as const;
@@ -129,4 +129,24 @@ describe('readerOf()', () => {
     const unknown = readerOf(undefined, { ...base, kubelet: { kind: 'unknown' } });
     assert.deepEqual(unknown, { state: 'unknown' });
   });
+});
+
+describe('clientReadAt()', () => {
+  const storedAt = start + minute;
+  const later = storedAt + 6 * minute;
+  for (const [what, facts, expected] of [
+    ['is six minutes after the certificate was stored', {}, later],
+    ['is the same for a kubelet with an unknown start', { kubelet: { kind: 'unknown' } }, later],
+    [
+      'is undefined for a kubelet that has started since',
+      { kubelet: { ...running, startedAt: storedAt + 1 } },
+      undefined,
+    ],
+    ['is undefined for a kubelet that does not run', { kubelet: { kind: 'stopped' } }, undefined],
+    ['is undefined for a kubelet that rotates its certificate', { rotates: true }, undefined],
+  ] as const) {
+    it(what, () => {
+      assert.equal(clientReadAt(storedAt, { ...base, ...facts }), expected);
+    });
+  }
 });

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { lutimes, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { ControlPlaneAnnotation } from '../../../src/core/control-plane-annotation.ts';
@@ -98,6 +98,21 @@ describe('syncTrust()', () => {
     const report = await bench.run({ files });
     assert.deepEqual([report.outcome, ids(report)], ['waiting', ['place_unusable']]);
     assert.match(report.failure?.message ?? '', /cannot update the CAs in .*directory.pem/);
+  });
+
+  it('reports when the kubelet uses a client certificate from after its start', async (context) => {
+    await using bench = await TrustBench.start(context);
+    await bench.storeClientPair(bench.old);
+    const reported = async (): Promise<number | undefined> => {
+      await bench.run();
+      return parseTrustAnnotation(bench.cluster.annotations[trustAnnotationKey] ?? '')
+        ?.clientReadAt;
+    };
+    assert.equal(await reported(), undefined);
+    const now = bench.clock.now();
+    const link = join(bench.files.certificateDirectory, 'kubelet-client-current.pem');
+    await lutimes(link, now / second, now / second);
+    assert.equal(await reported(), now + 6 * minute);
   });
 
   it('writes the annotation again after a day, and not before', async (context) => {

@@ -1,4 +1,4 @@
-import { mkdir, readFile, rename, symlink, utimes, writeFile } from 'node:fs/promises';
+import { lutimes, mkdir, readFile, rename, symlink, utimes, writeFile } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -7,7 +7,7 @@ import type { Server as SecureServer } from 'node:tls';
 import { stringify } from 'yaml';
 import type { TrustConfig } from '../../../src/core/config.ts';
 import type { Instant } from '../../../src/core/instant.ts';
-import { day, formatInstant, minute, second } from '../../../src/core/instant.ts';
+import { day, formatInstant, hour, minute, second } from '../../../src/core/instant.ts';
 import type { TrustReport } from '../../../src/core/trust-report.ts';
 import type { ClockSync } from '../../../src/sys/clock-sync.ts';
 import type { TrustRequest } from '../../../src/trust/node/session.ts';
@@ -221,7 +221,7 @@ printf 'InvocationID=start-%s\\nExecMainStartTimestampMonotonic=%s\\n' $n $start
     return readFile(this.files.caFile, 'utf8');
   }
 
-  /** Stores a certificate of the node, as the agent does. */
+  /** Stores a certificate of the node, as the agent does, an hour before the start of the kubelet. */
   async storeClientPair(issuer: Authority, notBefore?: number): Promise<void> {
     const { certificateDirectory } = this.files;
     const pair = await issuer.issue({
@@ -233,6 +233,8 @@ printf 'InvocationID=start-%s\\nExecMainStartTimestampMonotonic=%s\\n' $n $start
     await writeFile(join(certificateDirectory, name), pair.cert + pair.key, { mode: 0o600 });
     const temporary = join(certificateDirectory, 'new-link');
     await symlink(name, temporary);
+    const storedAt = (this.clock.now() - hour) / second;
+    await lutimes(temporary, storedAt, storedAt);
     await rename(temporary, join(certificateDirectory, 'kubelet-client-current.pem'));
   }
 

@@ -1,4 +1,4 @@
-import { formatDuration, minute } from '../../../core/instant.ts';
+import { formatDuration, formatInstant, minute } from '../../../core/instant.ts';
 import type { TrustAnnotation } from '../../../core/trust-annotation.ts';
 import type { Gate, GateInput, GateReason, KubeletClient, ProbedIssuer } from '../gate.ts';
 import { sideOf } from '../issued-by.ts';
@@ -21,10 +21,10 @@ export function judgeReissued(input: GateInput): Gate {
   ]);
 }
 
-function behindInLeaves({ leaf }: TrustAnnotation, input: GateInput): NodeCause[] {
-  const leaves = Object.entries(leaf);
+function behindInLeaves(report: TrustAnnotation, input: GateInput): NodeCause[] {
+  const leaves = Object.entries(report.leaf);
   if (leaves.length === 0) return [withoutLeaf];
-  return leaves.flatMap(([name, issuer]): NodeCause[] => {
+  const behind = leaves.flatMap(([name, issuer]): NodeCause[] => {
     const side = sideOf(issuer, input.authorities);
     if (side === 'next') return [];
     const isOld = side === 'old';
@@ -38,6 +38,22 @@ function behindInLeaves({ leaf }: TrustAnnotation, input: GateInput): NodeCause[
       },
     ];
   });
+  return behind.length === 0 ? unreadClient(report, input) : behind;
+}
+
+/** The API servers would reject the previous certificate on the open connections of the kubelet. */
+function unreadClient(
+  { clientReadAt }: TrustAnnotation,
+  { state: { readAt } }: GateInput,
+): NodeCause[] {
+  if (clientReadAt === undefined || clientReadAt <= readAt) return [];
+  return [
+    {
+      state: 'waiting',
+      what: 'the kubelet may still use its previous client certificate',
+      remedy: `Wait until ${formatInstant(clientReadAt)}, or restart the kubelet on the node and run: nodecertd trust sync`,
+    },
+  ];
 }
 
 const withoutLeaf: NodeCause = {

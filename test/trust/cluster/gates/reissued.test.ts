@@ -43,6 +43,15 @@ describe('judgeReissued()', () => {
       withLeaves({ ...done, 'kubelet-server': '' }),
       ['waiting 1 node of 1: the certificate kubelet-server was issued by another CA [node-1]'],
     ],
+    'waits for a kubelet that may use its previous client certificate': [
+      gateInput({
+        nodes: read([
+          node('node-1', { report: report({ leaf: done, clientReadAt: now + 1 }) }),
+          node('node-2', { report: report({ leaf: done, clientReadAt: now }) }),
+        ]),
+      }),
+      ['waiting 1 node of 2: the kubelet may still use its previous client certificate [node-1]'],
+    ],
     'waits for a report with certificates': [
       withLeaves({}),
       ['waiting 1 node of 1: the report names no certificate [node-1]'],
