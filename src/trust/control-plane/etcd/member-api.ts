@@ -9,6 +9,8 @@ import { readClientPair } from './access.ts';
 
 /** A member of the etcd cluster, as the member on this node knows it. */
 export interface EtcdMember {
+  /** As `etcdctl` writes it. */
+  readonly id: string;
   /** The name of its Node in kubeadm's clusters; empty until the member has started. */
   readonly name: string;
   readonly clientUrls: readonly URL[];
@@ -27,6 +29,12 @@ export interface MemberStatus {
   readonly errors: readonly string[];
 }
 
+/** The gateway writes numbers of 64 bits as texts, and leaves out those that are 0. */
+const whole = v.pipe(
+  v.nullish(v.pipe(v.string(), v.digits()), '0'),
+  v.transform((digits) => BigInt(digits)),
+);
+
 const urls = v.pipe(
   v.nullish(v.array(v.string()), []),
   v.transform((texts) => texts.flatMap((text) => URL.parse(text) ?? [])),
@@ -36,6 +44,7 @@ const membersSchema = v.object({
   members: v.pipe(
     v.array(
       v.object({
+        ID: whole,
         name: v.nullish(v.string(), ''),
         clientURLs: urls,
         peerURLs: urls,
@@ -43,18 +52,13 @@ const membersSchema = v.object({
       }),
     ),
     v.transform((members) =>
-      members.map(({ name, clientURLs, peerURLs, isLearner }): EtcdMember => {
-        return { name, isLearner, clientUrls: clientURLs, peerUrls: peerURLs };
+      members.map(({ ID, name, clientURLs, peerURLs, isLearner }): EtcdMember => {
+        const id = ID.toString(16);
+        return { id, name, isLearner, clientUrls: clientURLs, peerUrls: peerURLs };
       }),
     ),
   ),
 });
-
-/** The gateway writes numbers of 64 bits as texts, and leaves out those that are 0. */
-const whole = v.pipe(
-  v.nullish(v.pipe(v.string(), v.digits()), '0'),
-  v.transform((digits) => BigInt(digits)),
-);
 
 const statusSchema = v.pipe(
   v.object({

@@ -1,4 +1,5 @@
 import { stat } from 'node:fs/promises';
+import { printable } from '../../../core/printable.ts';
 import { startOf } from '../../../pki/renewal/component-start.ts';
 import type { EtcdGateId, Gate, GateReason } from '../../cluster/gate.ts';
 import { counted, gateOf } from '../../cluster/gates/verdict.ts';
@@ -91,12 +92,21 @@ export function memberReasons(
   const problems = ownMember === 'repaired' ? problemsElsewhere(view) : view.problems;
   return [
     ...conflicts.map(conflictReason),
-    ...problems.map(({ message }): GateReason => {
-      const remedy =
-        'Read the log of etcd on that node: crictl logs "$(crictl ps --all --quiet --name etcd | head -1)"';
+    ...problems.map(({ member, message }): GateReason => {
+      const isElsewhere = member !== undefined && !isOwn(view, member);
+      const remedy = isElsewhere ? remedyElsewhere(member, view) : `Find the reason: ${readLog}`;
       return { state: 'waiting', message, remedy };
     }),
   ];
+}
+
+const readLog = 'crictl logs "$(crictl ps --all --quiet --name etcd | head -1)"';
+
+/** The node may be off. A step must not go on without its member: it could not join again. */
+function remedyElsewhere({ id, name }: EtcdMember, { own }: EtcdView): string {
+  const files = '--cacert=ca.crt --cert=server.crt --key=server.key';
+  const pki = files.replaceAll('=', '=/etc/kubernetes/pki/etcd/');
+  return `Start its node if it is off, and find the reason there: ${readLog}. If the node is gone for good: kubectl --namespace kube-system exec etcd-${own} -- etcdctl ${pki} member remove ${id}; kubectl delete node ${printable(name, 80)}`;
 }
 
 /** All problems if no member answers, because the other members are then unknown. */

@@ -139,6 +139,19 @@ describe('memberReasons()', () => {
     assert.deepEqual(states('trust'), ['waiting']);
   });
 
+  it('names the commands that remove a member whose node is gone', () => {
+    const problems = [
+      { member: m2, message: 'the etcd member m2 is unhealthy' },
+      { member: m3, message: 'the etcd member m3 does not answer' },
+    ];
+    const [own, other] = memberReasons('trust', { ...view, problems }, 'required');
+    assert.match(own?.remedy ?? '', /^Find the reason: crictl logs /);
+    assert.match(
+      other?.remedy ?? '',
+      /^Start its node if it is off, .* exec etcd-m2 -- etcdctl .* member remove fm3; kubectl delete node m3$/,
+    );
+  });
+
   const local = { message: 'etcd at 127.0.0.1:2379 does not answer' };
   const own = { member: m2, message: 'the etcd member m2 does not answer' };
   const other = { member: m1, message: 'the etcd member m1 does not answer' };

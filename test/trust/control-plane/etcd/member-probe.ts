@@ -5,7 +5,7 @@ import type { EtcdMember } from '../../../../src/trust/control-plane/etcd/member
 import type { MemberProbe } from '../../../../src/trust/control-plane/etcd/member-probes.ts';
 
 export function memberNamed(name: string): EtcdMember {
-  return { name, clientUrls: [], peerUrls: [], isLearner: false };
+  return { id: `f${name}`, name, clientUrls: [], peerUrls: [], isLearner: false };
 }
 
 /** What a port of a member would answer. */
