@@ -210,7 +210,10 @@ const commands: readonly CommandEntry[] = [
     name: 'ca-rollover plan',
     summary:
       'Print the commands that replace the CA kubernetes of this cluster, in order; run none',
-    examples: [['ca-rollover plan', 'on a control-plane node of a kubeadm cluster, as root']],
+    examples: [
+      ['ca-rollover plan', 'on a control-plane node of a kubeadm cluster, as root'],
+      ['ca-rollover plan --return cp3', 'the commands for cp3, which was off during the rollover'],
+    ],
     load: () => import('./ca-rollover-plan.ts'),
   },
   {

@@ -3,10 +3,26 @@ import type { ReportedControlPlane } from './control-planes.ts';
 import type { GateReason } from './gate.ts';
 import { counted } from './gates/verdict.ts';
 
-/** The files that differ between this control-plane node and what the others report. */
+/**
+ * This node was off until the step `finish` was done on the others: in every earlier step, two nodes have
+ * a CA in common.
+ */
+export function sharesNoAuthority(
+  { authorities }: ControlPlaneTrust,
+  others: readonly ReportedControlPlane[],
+): boolean {
+  const reported = others.map(({ report }) => report.authorities).filter((all) => all.length > 0);
+  return reported.length > 0 && reported.flat().every((one) => !authorities.includes(one));
+}
+
+/**
+ * The files that differ between this control-plane node and what the others report.
+ * @param repair the remedy for all of them
+ */
 export function controlPlaneDifferences(
   own: ControlPlaneTrust,
   others: readonly ReportedControlPlane[],
+  repair?: string,
 ): GateReason[] {
   return comparisons.flatMap(({ file, contentOf, remedy }): GateReason[] => {
     const content = contentOf(own);
@@ -19,7 +35,7 @@ export function controlPlaneDifferences(
       {
         state: 'waiting',
         message: `${file} differs between the control-plane nodes: this node has ${content}`,
-        remedy,
+        remedy: repair ?? remedy,
         objects: differing,
       },
     ];

@@ -1,6 +1,7 @@
-import { controlPlaneDifferences } from './control-plane-differences.ts';
+import { controlPlaneDifferences, sharesNoAuthority } from './control-plane-differences.ts';
 import type { ControlPlanes } from './control-planes.ts';
 import type { GateReason, RolloverSide } from './gate.ts';
+import { returnRemedy } from './gates/servers.ts';
 import type { LocalControlPlane } from './local-control-plane.ts';
 import type { ServerProbe } from './probes.ts';
 
@@ -12,18 +13,31 @@ export interface LocalChecks {
   readonly repair?: string;
 }
 
-type Own = Pick<LocalChecks, 'local' | 'repair'>;
+interface Own extends Pick<LocalChecks, 'local' | 'repair'> {
+  /** The remedy for everything on a node that was off until the end of the rollover. */
+  readonly wholeRemedy?: string;
+}
 
 /** What is wrong on this control-plane node, and where the control-plane nodes differ; harmful reasons first. */
 export function checkLocalControlPlane(checks: LocalChecks): GateReason[] {
   const { local, probes, others } = checks;
+  const wholeRemedy = wasOff(checks) ? returnRemedy() : undefined;
+  const own = { ...checks, ...(wholeRemedy !== undefined && { wholeRemedy }) };
   const reasons = [
-    ...filesOf(checks),
-    ...kubeconfigsWithout(checks, probes),
+    ...filesOf(own),
+    ...kubeconfigsWithout(own, probes),
     ...differentServers(probes),
-    ...(local.trust === undefined ? [] : controlPlaneDifferences(local.trust, others.reported)),
+    ...(local.trust === undefined
+      ? []
+      : controlPlaneDifferences(local.trust, others.reported, wholeRemedy)),
   ];
   return [...reasons.filter(isHarmful), ...reasons.filter((reason) => !isHarmful(reason))];
+}
+
+/** Two nodes without a common CA do not show which of them is behind. */
+function wasOff({ local: { trust, trustFiles }, others }: LocalChecks): boolean {
+  const hasNext = trustFiles.some(({ has }) => has.includes('next'));
+  return trust !== undefined && !hasNext && sharesNoAuthority(trust, others.reported);
 }
 
 function filesOf(own: Own): GateReason[] {
@@ -36,8 +50,8 @@ function filesOf(own: Own): GateReason[] {
 }
 
 /** The latest step of `ca-rollover apply` writes all files of this node again. */
-function remedyOn({ repair }: Own, byHand: string): string {
-  return repair === undefined ? byHand : `Run on this node: ${repair}`;
+function remedyOn({ repair, wholeRemedy }: Own, byHand: string): string {
+  return wholeRemedy ?? (repair === undefined ? byHand : `Run on this node: ${repair}`);
 }
 
 function isHarmful({ state }: GateReason): boolean {

@@ -144,6 +144,58 @@ function trustAlone(ca: 'ca-next' | 'ca-signing', shell: RolloverShell): string[
   ];
 }
 
+/** Prints the commands for a node that was off until the others had done `finish`. */
+export function returnCommand(node: string): string {
+  return `nodecertd ca-rollover plan --return ${node}`;
+}
+
+/** With admin.conf, the node can connect to the other API servers before it has certificates from the new CA. */
+export function copyFinishedCommands({ certificates }: RolloverShell, node: string): string[] {
+  const files = ['ca.crt', 'ca.key'].map((name) => join(certificates, name));
+  const folder = dirname(certificates);
+  return [...copyCommands(files, [node]), ...copyCommands([join(folder, 'admin.conf')], [node])];
+}
+
+/**
+ * For a node that was off until the others had done `finish`. It may have begun the rollover itself, so
+ * this also restores the flags of kubeadm and removes files of the rollover.
+ */
+export function returnCommands(shell: RolloverShell, node: string): string[] {
+  const { certificates } = shell;
+  const renew = (name: string): string => `kubeadm certs renew ${name} --cert-dir ${certificates}`;
+  const names = 'apiserver apiserver-kubelet-client controller-manager.conf scheduler.conf';
+  return [
+    `cd ${certificates}`,
+    `for name in ${names} admin.conf; do ${renew('$name')}; done`,
+    `if [ -e ../super-admin.conf ]; then ${renew('super-admin.conf')}; fi`,
+    ...managerFlags({ cert: 'ca.crt', key: 'ca.key', root: 'ca.crt' }, shell),
+    ...restart('kube-controller-manager'),
+    ...restart('kube-scheduler'),
+    ...renewKubelet(shell, node),
+    'rm -rf ca-signing.* ca-bundle.crt ca-next.* ca-bridge.crt ca-previous.* ../.nodecertd-rollover',
+    forgetCommand,
+  ];
+}
+
+/**
+ * The API servers reject its certificate, so it cannot request another one. kubelet.conf keeps its form:
+ * it names the file of the certificate, which the kubelet or nodecertd replaces later.
+ */
+function renewKubelet({ certificates }: RolloverShell, node: string): string[] {
+  const config = join(dirname(certificates), 'kubelet.conf');
+  return lines(`
+${administrator} -n kube-system get configmap kubeadm-config -o jsonpath='{.data.ClusterConfiguration}' > /run/kubeadm-config.yaml
+umask 077
+kubeadm kubeconfig user --config /run/kubeadm-config.yaml --org system:nodes --client-name system:node:${node} > /run/kubelet.conf
+pem=/var/lib/kubelet/pki/kubelet-client-$(date +%Y-%m-%d-%H-%M-%S).pem
+for part in certificate key; do kubectl config view --kubeconfig /run/kubelet.conf --raw -o jsonpath="{.users[0].user.client-$part-data}" | base64 -d >> $pem; done
+rm /run/kubelet.conf
+ln -sfn $pem /var/lib/kubelet/pki/kubelet-client-current.pem
+kubectl config set-cluster $(kubectl config view --kubeconfig ${config} -o jsonpath='{.clusters[0].name}') --kubeconfig ${config} --certificate-authority ca.crt --embed-certs
+systemctl restart kubelet
+${administrator} wait --for condition=Ready --timeout 2m node/${node}`);
+}
+
 /** cluster-info has one line with the CAs, in a kubeconfig. */
 export function clusterInfoCommand(file: string, { certificates }: RolloverShell): string {
   const data = `$(base64 -w0 ${join(certificates, file)})`;

@@ -1,12 +1,15 @@
+import { AgentError } from '../../core/errors.ts';
 import type { RolloverShell } from './plan-commands.ts';
 import {
   clusterInfoCommand,
   copyCommands,
+  copyFinishedCommands,
   createdFiles,
   createCommands,
   distrustCommands,
   finishCommands,
   forgetCommand,
+  returnCommands,
   switchBackCommands,
   switchCommands,
   trustCommands,
@@ -108,6 +111,40 @@ export function abortPlan({ controlPlanes, ...shell }: PlanFacts): PlanStep[] {
         ...nodes.map((node) => on(node, ...distrustCommands(shell))),
         on(last, clusterInfoCommand('ca.crt', shell), forgetCommand),
       ],
+    },
+  ];
+}
+
+/**
+ * The return of a control-plane node that was off until the others had done `finish`.
+ * @throws AgentError USAGE for a Node that is not one of several control-plane nodes
+ */
+export function returnPlan({ controlPlanes, ...shell }: PlanFacts, node: string): PlanStep[] {
+  // The leading kube-controller-manager runs, so its node is not off.
+  const from = controlPlanes.findLast((name) => name !== node);
+  if (from === undefined || !controlPlanes.includes(node)) {
+    throw new AgentError('USAGE', `${node} is not one of several control-plane nodes`, {
+      remedy: `Name one of these Nodes: ${controlPlanes.join(', ')}`,
+    });
+  }
+  return [
+    {
+      id: 'copy',
+      title: 'Copy the CA of the cluster to the node',
+      blocks: [on(from, ...copyFinishedCommands(shell, node))],
+    },
+    {
+      id: 'return',
+      title: 'Issue the certificates of the node again',
+      blocks: [
+        on(node, ...returnCommands(shell, node)),
+        on(node, 'nodecertd trust sync --restart'),
+      ],
+    },
+    {
+      id: 'check',
+      title: 'Check the cluster. If nothing is wrong, add the node to the load balancer again',
+      blocks: [on(node, 'nodecertd ca-rollover verify'), on(from, 'nodecertd ca-rollover status')],
     },
   ];
 }

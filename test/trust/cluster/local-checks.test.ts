@@ -125,4 +125,25 @@ describe('checkLocalControlPlane()', () => {
       assert.equal(remedy, 'Run on this node: nodecertd ca-rollover apply switch --ca kubernetes');
     }
   });
+
+  const oldAlone = {
+    trustFiles: [{ ...clientCa, has: ['old'] as const }],
+    kubeconfigs: [{ ...admin, has: ['old'] as const }],
+    trust: { authorities: ['a'], leaves: {}, etcdAuthorities: 1 },
+  };
+  for (const [name, authorities, expected] of [
+    ['its return on a node that shares no CA with the others', ['b'], /plan --return NODE; it/],
+    ['the step on a node that shares a CA with the others', ['a', 'b'], /ca-rollover plan$/],
+  ] as const) {
+    it(`names ${name}`, () => {
+      const report = { leaves: {}, startedAt: {}, reportedAt: 0, etcdAuthorities: 1, authorities };
+      const reasons = checkLocalControlPlane({
+        local: { ...fine, ...oldAlone },
+        probes: [cp1],
+        others: { reported: [{ node: 'cp2', report }] },
+      });
+      assert.ok(reasons.length >= 2);
+      for (const { remedy } of reasons) assert.match(remedy ?? '', expected);
+    });
+  }
 });

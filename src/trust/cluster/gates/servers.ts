@@ -6,6 +6,7 @@ import { formatDuration, minute } from '../../../core/instant.ts';
 import type { TrustFile } from '../local-trust.ts';
 import type { ProbeResult, ServerProbe } from '../probes.ts';
 import { repairCommand } from '../../control-plane/apply-command.ts';
+import { returnCommand } from '../plan-commands.ts';
 
 /** What the API servers do, and which CAs are in use. */
 export interface ServersFacts {
@@ -46,7 +47,8 @@ export function judgeServers(facts: ServersFacts): Gate {
       result: ({ byNext }) => byNext,
       isInUse: isNextInUse,
       managers: users.new,
-      remedy: isOldGone ? returnRemedy : writeBoth,
+      remedy: ([node]) =>
+        isOldGone ? `${returnRemedy(node)}. The other gates then open too` : writeBoth,
     }),
     // At the end of a rollover, a server has to reject certificates that the old CA issued.
     ...(isOldInUse
@@ -55,7 +57,7 @@ export function judgeServers(facts: ServersFacts): Gate {
           result: ({ byOld }) => byOld,
           isInUse: true,
           managers: users.old,
-          remedy: writeBoth,
+          remedy: () => (isOldGone ? `${returnRemedy()}. Otherwise: ${writeBoth}` : writeBoth),
         })
       : []),
     ...facts.kubeletAuthorities.flatMap((file) => ofKubeletAuthority(file, facts)),
@@ -129,15 +131,16 @@ function withoutKey(probes: readonly ServerProbe[], isOldInUse: boolean): GateRe
 }
 
 /** A node that was off until the end has no file of the rollover, so no step repairs it. */
-export const returnRemedy =
-  'If the node was off during the rollover, copy ca.crt and ca.key to it from another control-plane node, and run there: kubeadm certs renew all; then follow "A control-plane node was off" in docs/ca-rollover.md';
+export function returnRemedy(node = 'NODE'): string {
+  return `If ${node === 'NODE' ? 'this node' : node} was off during the rollover, run on another control-plane node: ${returnCommand(node)}; it prints the commands`;
+}
 
 interface Rejection {
   readonly ca: 'old' | 'new';
   readonly result: (probe: ServerProbe) => ProbeResult;
   readonly isInUse: boolean;
   readonly managers: readonly string[];
-  readonly remedy: string;
+  readonly remedy: (nodes: readonly string[]) => string;
 }
 
 function rejections(
@@ -156,7 +159,7 @@ function rejections(
     {
       state: isInUse ? 'harmful' : 'waiting',
       message: `kube-apiserver rejects client certificates issued by the ${ca} CA${consequence}`,
-      remedy,
+      remedy: remedy(objects),
       objects,
     },
   ];

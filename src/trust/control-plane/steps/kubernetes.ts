@@ -1,6 +1,7 @@
 import { readAuthority } from '../../../kube/authorities.ts';
 import type { Gate, GateReason, RolloverAuthorities } from '../../cluster/gate.ts';
 import { gatesBefore } from '../../cluster/gate.ts';
+import { returnCommand } from '../../cluster/plan-commands.ts';
 import { leadingNode } from '../../cluster/plan-facts.ts';
 import type { RolloverView } from '../../cluster/rollover.ts';
 import { viewRollover } from '../../cluster/rollover.ts';
@@ -198,11 +199,13 @@ function notesOn(step: NodeStepName, plane: ControlPlane): string[] {
 
 const keptNote = `The API servers still accept certificates from the old CA. When the absent nodes are back, run on each control-plane node: ${applyCommand('finish', 'kubernetes')} --old-key destroy; name a node whose certificates have expired with --except`;
 
-/** The step on the other nodes, and after the last node the wait for the next step. */
+/** The step on the other nodes, and after the last node what comes next. */
 function commandsAfter(step: NodeStepName, plane: ControlPlane): string[] {
   if (step === 'switch') return [];
   const behind = nodesBehind(step, plane);
   if (behind.length > 0)
     return behind.map((node) => `${applyCommand(step, 'kubernetes')} # on ${node}`);
-  return step === 'trust' ? ['nodecertd ca-rollover wait --for union'] : [];
+  return step === 'trust'
+    ? ['nodecertd ca-rollover wait --for union']
+    : plane.away.map(({ name }) => `${returnCommand(name)} # when ${name} is back`);
 }

@@ -103,7 +103,7 @@ export function notFormer(
       .map(({ name }): GateReason => ({
         state: 'waiting',
         message: `the node ${name} reports the CA ${authorityName(old)}, which this node lacks`,
-        remedy: `If ${name} has changed since its last report, run there: nodecertd trust sync. ${returnRemedy}`,
+        remedy: `If ${name} has changed since its last report, run there: nodecertd trust sync. ${returnRemedy()}`,
       })),
   ]);
 }
@@ -118,7 +118,7 @@ function wrongPublished(
   const found = isPublished(old)
     ? `has the CA ${authorityName(old)}, which this node lacks`
     : `lacks the CA ${authorityName(next)} of this node`;
-  const remedy = `Wait until kube-controller-manager has published its CA after the step on the last node, and run this command again. ${returnRemedy}`;
+  const remedy = `Wait until kube-controller-manager has published its CA after the step on the last node, and run this command again. ${returnRemedy()}`;
   return [{ state: 'waiting', message: `kube-root-ca.crt ${found}`, remedy }];
 }
 

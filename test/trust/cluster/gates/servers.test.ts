@@ -180,11 +180,25 @@ describe('judgeServers()', () => {
     });
   }
 
-  it('names no step for a node that was off until the old CA was gone', () => {
+  it('names the return of a node that was off until the old CA was gone', () => {
     const probes = [probe('cp3', noKey, rejected)];
     const facts = { probes, isNextInUse: true, isOldInUse: false, isOldGone: true };
     const { state, reasons } = judgeServers({ ...none, ...facts });
     assert.equal(state, 'harmful');
-    assert.match(reasons[0]?.remedy ?? '', /run there: kubeadm certs renew all;/);
+    assert.match(
+      reasons[0]?.remedy ?? '',
+      /If cp3 was off .*: nodecertd ca-rollover plan --return cp3;/,
+    );
+  });
+
+  it('names the return on a node that still has certificates from the old CA', () => {
+    const probes = [probe('cp1', rejected, noKey), probe('cp3', accepted, noKey)];
+    const facts = { probes, isNextInUse: true, isOldInUse: true, isOldGone: true };
+    const { reasons } = judgeServers({ ...none, ...facts });
+    const rejecting = reasons.find(({ objects }) => objects?.includes('cp1'));
+    assert.match(
+      rejecting?.remedy ?? '',
+      /^If this node was off .* plan --return NODE; it prints the commands\. Otherwise: Write both/,
+    );
   });
 });

@@ -37,7 +37,7 @@ describe('notFormer()', () => {
       const [reason, ...others] = notFormer([{ old, next }], { published, others: [cp2()] });
       assert.deepEqual([reason?.state, others], ['waiting', []]);
       assert.match(reason?.message ?? '', message);
-      assert.match(reason?.remedy ?? '', /kubeadm certs renew all; then follow "A control-plane/);
+      assert.match(reason?.remedy ?? '', /plan --return NODE; it prints the commands$/);
     });
   }
 
@@ -46,7 +46,7 @@ describe('notFormer()', () => {
     const [reason, ...more] = notFormer([{ old, next }], { published: [next], others });
     assert.deepEqual(more, []);
     assert.match(reason?.message ?? '', /^the node cp2 reports the CA CN=kubernetes \(/);
-    assert.match(reason?.remedy ?? '', /nodecertd trust sync\. If the node was off/);
+    assert.match(reason?.remedy ?? '', /nodecertd trust sync\. If this node was off/);
   });
 });
 
