@@ -148,6 +148,22 @@ export async function requireConnections(prober: ApiProber, report: Report): Pro
   assert.deepEqual(failures, []);
 }
 
+/** What the `scp -p FILE... NODE:FOLDER/` commands of a block do. */
+export async function copyByPlan(
+  { node, commands }: PlanBlock,
+  cluster: KubeadmCluster,
+): Promise<void> {
+  for (const command of commands.filter((one) => one.startsWith('scp -p '))) {
+    const words = command.split(' ').slice(2);
+    const [name = ''] = words.pop()?.split(':') ?? [];
+    for (const path of words) {
+      const mode = path.endsWith('.crt') ? 0o644 : 0o600;
+      const text = await cluster.node(node).container.read(path);
+      await cluster.node(name).container.write(path, text, mode);
+    }
+  }
+}
+
 export async function copyFiles(
   from: KubeadmNode,
   { controlPlanes }: KubeadmCluster,
