@@ -31,7 +31,7 @@ interface Place {
 /** A rollover of the kubernetes CA with `nodecertd ca-rollover apply`, on the nodes that run. */
 export class AppliedRollover {
   /** In the order of the plan. */
-  readonly #nodes: readonly KubeadmNode[];
+  readonly nodes: readonly KubeadmNode[];
   readonly first: KubeadmNode;
   readonly #cluster: KubeadmCluster;
   readonly #report: Report;
@@ -44,7 +44,7 @@ export class AppliedRollover {
   ) {
     const [first] = nodes;
     assert.ok(first !== undefined);
-    this.#nodes = nodes;
+    this.nodes = nodes;
     this.first = first;
     this.#cluster = cluster;
     this.#report = report;
@@ -81,10 +81,10 @@ export class AppliedRollover {
     await this.#applyOnEach('abort', '--clients-ok');
   }
 
-  /** Until everything trusts both CAs. */
-  async union(): Promise<void> {
+  /** Until everything trusts both CAs. @param options of `wait` */
+  async union(...options: readonly string[]): Promise<void> {
     await syncNodes(this.#cluster);
-    await this.#wait('union', this.first);
+    await this.#wait(['union', ...options].join(' '), this.first);
   }
 
   /** The control plane uses the new CA. */
@@ -95,7 +95,12 @@ export class AppliedRollover {
   /** Until nothing needs the old CA. */
   async reissue(): Promise<void> {
     await reissue(this.#cluster);
-    for (const node of this.#nodes) await this.#wait('droppable', node);
+    for (const node of this.nodes) await this.#wait('droppable', node);
+  }
+
+  /** So that G7 does not wait six minutes: kube-apiserver reads its client certificate for kubelets again. */
+  async restartServers(): Promise<void> {
+    await this.onEach(restartServer);
   }
 
   async finish(): Promise<void> {
@@ -112,7 +117,7 @@ export class AppliedRollover {
 
   /** Runs a script on each node. */
   async onEach(script: string): Promise<void> {
-    for (const { container } of this.#nodes) await container.must('bash', '-ec', script);
+    for (const { container } of this.nodes) await container.must('bash', '-ec', script);
   }
 
   async #wait(goal: string, node: KubeadmNode): Promise<void> {
@@ -120,12 +125,17 @@ export class AppliedRollover {
   }
 
   async #applyOnEach(...step: readonly string[]): Promise<void> {
-    for (const node of this.#nodes) {
+    for (const node of this.nodes) {
       await mustApply(node, this.#report, ...step, ...this.#gates);
       await requireConsistent(node, this.#named);
     }
   }
 }
+
+const restartServer = `
+crictl stop $(crictl ps --quiet --name kube-apiserver)
+until kubectl --server "https://$(hostname):6443" get --raw /readyz; do sleep 1; done
+`;
 
 /** Also with --yes. @returns the table with the reasons */
 export async function requireRefused(

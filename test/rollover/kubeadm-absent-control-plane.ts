@@ -39,7 +39,7 @@ export const kubeadmAbsentControlPlane: Scenario = {
     await rollover.union();
     await refused('switch');
     await rollover.switch();
-    await rollover.onEach(restartServer);
+    await rollover.restartServers();
     await rollover.reissue();
     await refused('finish', '--clients-ok', '--old-key', 'destroy');
     await rollover.finish();
@@ -53,12 +53,6 @@ export const kubeadmAbsentControlPlane: Scenario = {
     await requireGone(oldCa, cluster);
   },
 };
-
-/** kube-apiserver reads its client certificate for kubelets again, so G7 does not wait six minutes. */
-const restartServer = `
-crictl stop $(crictl ps --quiet --name kube-apiserver)
-until kubectl --server "https://$(hostname):6443" get --raw /readyz; do sleep 1; done
-`;
 
 interface Return {
   readonly cluster: KubeadmCluster;

@@ -31,7 +31,7 @@ export const kubeadmReturn: Scenario = {
 };
 
 const authority = '/etc/kubernetes/pki/ca';
-const copy = '/root/first-ca';
+const copy = '/opt/first-ca';
 
 async function authorityOf({ container }: KubeadmNode): Promise<string> {
   const certificate = new X509Certificate(await container.read(`${authority}.crt`));
@@ -50,7 +50,8 @@ async function rollOver(
 ): Promise<void> {
   await rollover.create(...create);
   await rollover.trust();
-  await rollover.union();
+  // Since the first rollover, kubelet.conf has both CAs, so the kubelet of the second one does not restart.
+  await rollover.union('--bridge');
   await rollover.switch();
   await rollover.first.container.reboot();
   await untilAnswering(cluster, rollover.first);
