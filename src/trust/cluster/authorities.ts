@@ -134,6 +134,11 @@ function chosen(
   all: readonly TrustAuthority[],
   { old, next }: NamedAuthorities,
 ): RolloverAuthorities {
+  const [only, second] = all;
+  // After the last `finish`, the old CA is gone, and an administrator may still name both.
+  if (only !== undefined && second === undefined && next !== undefined) {
+    return { old: find(all, next) };
+  }
   const one = find(all, old ?? next ?? '');
   const others = all.filter((authority) => authority !== one);
   const other = old === undefined || next === undefined ? onlyOne(others, all) : find(all, next);

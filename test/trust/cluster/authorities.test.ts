@@ -53,6 +53,11 @@ describe('rolloverAuthorities()', () => {
       {},
       'e b',
     ],
+    'finds the new CA alone after the last step': [
+      cluster([second]),
+      { old: 'aaaa', next: 'bbbb' },
+      'b',
+    ],
     'leaves out a CA of other clients': [cluster([first], [first, foreign]), {}, 'a'],
     'finds a CA with another name on a node': [
       { ...cluster([first], [first, foreign]), nodes: read([onNode]) },

@@ -14,7 +14,7 @@ import { applyCommand, rolloverBack } from '../apply-command.ts';
 import { clusterInfoTask, removeFlagsTask, setFlagsTask } from '../cluster-tasks.ts';
 import { readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
 import { reportTask } from '../new-authority-report.ts';
-import type { NodePlaces, RolloverNode } from '../node-files.ts';
+import type { NodePlaces, RolloverCa, RolloverNode } from '../node-files.ts';
 import { caPath, readRolloverNode } from '../node-files.ts';
 import type { ControlPlane } from '../node-order.ts';
 import { nodesBehind } from '../node-order.ts';
@@ -107,7 +107,10 @@ export function waitForOld({ old, next }: RolloverAuthorities): string {
 }
 
 /** Certificates from the old CA would be rejected, or nothing could be issued. */
-export function lostOld({ old }: RolloverNode, { probes }: RolloverView): GateReason[] {
+export function lostOld(
+  { old }: { readonly old: Pick<RolloverCa, 'key'> },
+  { probes }: Pick<RolloverView, 'probes'>,
+): GateReason[] {
   const rejecting = probes.filter(({ byOld }) => byOld.kind === 'rejected');
   const objects = rejecting.map(({ server }) => server.name);
   return [

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createPrivateKey } from 'node:crypto';
 import type { TestContext } from 'node:test';
 import { describe, it } from 'node:test';
 import type { IssuedBy } from '../../../../src/trust/cluster/issued-by.ts';
@@ -7,6 +8,7 @@ import {
   certificatesByNext,
   copiedAuthorities,
   keyDestroyed,
+  lostOld,
 } from '../../../../src/trust/control-plane/steps/rollover-undo.ts';
 import type { NodePlaces } from '../../../../src/trust/control-plane/node-files.ts';
 import { deleteCopies } from '../../../../src/trust/control-plane/undo.ts';
@@ -49,6 +51,29 @@ describe('certificatesByNext()', () => {
       found.map(({ objects }) => objects),
       [['cp2']],
     );
+  });
+});
+
+describe('lostOld()', () => {
+  const key = { path: 'ca-previous.key', object: createPrivateKey(authorityOf().key) };
+
+  it('finds nothing while every API server accepts the old CA and the node has its key', () => {
+    assert.deepEqual(lostOld({ old: { key } }, { probes: [probe('cp1', 'next')] }), []);
+  });
+
+  it('names the API servers that reject the old CA', () => {
+    const finished = { ...probe('cp2', 'next'), byOld: { kind: 'rejected' } } as const;
+    const [found, ...others] = lostOld(
+      { old: { key } },
+      { probes: [probe('cp1', 'next'), finished] },
+    );
+    assert.deepEqual([found?.objects, others], [['cp2'], []]);
+    assert.match(found?.remedy ?? '', /^Undo the step finish on these nodes first/);
+  });
+
+  it('refuses a node without the key of the old CA', () => {
+    const [found] = lostOld({ old: {} }, { probes: [probe('cp1', 'next')] });
+    assert.equal(found?.remedy, 'Restore ca-previous.key from a backup, or complete the rollover');
   });
 });
 
