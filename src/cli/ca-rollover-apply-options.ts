@@ -39,7 +39,7 @@ export function addApplyOptions(command: Command): Command {
     .addArgument(
       new Argument(
         '<step>',
-        'create: a new CA; trust: both CAs; switch: certificates from the new CA; finish: the new CA alone; abort: one step back, only with --ca kubernetes',
+        'create: a new CA; trust: both CAs; switch: certificates from the new CA; finish: the new CA alone; abort: one step back',
       ).choices(steps),
     )
     .addOption(
@@ -131,7 +131,6 @@ function faultOf(step: Step, options: ApplyOptions): string | undefined {
   if (step !== 'create' && createsOne && !isImport) return creatingUse;
   if (from !== undefined && isChosen) return '--import excludes --subject, --key and --lifetime';
   if (undo === true && createsOne) return `--undo excludes ${creating}`;
-  if (step === 'abort' && options.ca !== 'kubernetes') return 'abort is only for --ca kubernetes';
   if (undo === true && step === 'abort')
     return 'abort cannot be undone; continue with trust or switch';
   return absentNodesFault(step, options) ?? oldKeyFault(step, options);

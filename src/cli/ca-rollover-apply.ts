@@ -22,7 +22,6 @@ import {
 import { lostAuthority } from '../trust/control-plane/repair.ts';
 import type { StepPlan, StepRequest } from '../trust/control-plane/step-plan.ts';
 import { isComplete } from '../trust/control-plane/step-plan.ts';
-import { planAbortStep } from '../trust/control-plane/steps/abort-step.ts';
 import type { NewAuthorityOptions } from '../trust/control-plane/steps/chosen-authority.ts';
 import { planCreateStep, planCreateUndo } from '../trust/control-plane/steps/create-step.ts';
 import { planRolloverStep } from '../trust/control-plane/steps/rollover-step.ts';
@@ -139,8 +138,9 @@ async function planOf(
     keepsAbsentNodes: options.keepAbsentNodes === true,
     onWait: (what) => context.stderr.write(`${oneLine(`waiting: ${what}`)}\n`),
   };
-  if (step === 'abort') return planAbortStep(request, gates);
-  return (options.undo === true ? planRolloverUndo : planRolloverStep)(step, request, gates);
+  return options.undo === true && step !== 'abort'
+    ? planRolloverUndo(step, request, gates)
+    : planRolloverStep(step, request, gates);
 }
 
 /** The credential of an administrator, and the machine. */

@@ -236,7 +236,10 @@ const commands: readonly CommandEntry[] = [
         'ca-rollover apply finish --ca kubernetes --clients-ok --old-key destroy',
         'trust the new CA alone, and destroy the key of the old CA',
       ],
-      ['ca-rollover apply abort --ca kubernetes', 'go back one step, toward the old CA alone'],
+      [
+        'ca-rollover apply abort --ca kubernetes',
+        'go back one step, toward the old CA alone; also with the other CAs',
+      ],
       [
         'ca-rollover apply trust --ca etcd --dry-run',
         'the same steps for the CA of etcd; also with --ca front-proxy',

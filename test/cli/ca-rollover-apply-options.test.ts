@@ -55,7 +55,6 @@ const faults: readonly (readonly [Step, Partial<ApplyOptions>, RegExp])[] = [
     /^--old-key is only for the step finish without --undo$/,
   ],
   ['abort', { undo: true }, /^abort cannot be undone; continue with trust or switch$/],
-  ['abort', { ca: 'etcd' }, /^abort is only for --ca kubernetes$/],
   [
     'trust',
     { keepAbsentNodes: true },
@@ -80,6 +79,7 @@ const allowed: readonly (readonly [Step, Partial<ApplyOptions>])[] = [
   ['finish', { oldKey: 'destroy', keepAbsentNodes: true }],
   ['finish', { undo: true }],
   ['abort', { yes: true }],
+  ['abort', { ca: 'etcd', acceptEtcdInterruption: true }],
 ];
 
 describe('requireUsage()', () => {

@@ -16,12 +16,17 @@ import {
 } from '../../src/trust/control-plane/front-proxy-trust.ts';
 import type { RolloverNode } from '../../src/trust/control-plane/node-files.ts';
 import { readRolloverNode } from '../../src/trust/control-plane/node-files.ts';
-import type { NodeStepName } from '../../src/trust/control-plane/node-step.ts';
+import type {
+  AnyNodeStepName,
+  NodeStep,
+  NodeStepName,
+} from '../../src/trust/control-plane/node-step.ts';
 import { planNodeStep } from '../../src/trust/control-plane/node-step.ts';
 import type { StepCluster } from '../../src/trust/control-plane/steps/step-cluster.ts';
 import { runStep } from '../../src/trust/control-plane/task-run.ts';
 import { Tree } from '../../src/sys/tree.ts';
 import { writePair } from '../pki/renewal/renewal-tree.ts';
+import { frontProxyAbort } from '../../src/trust/control-plane/steps/front-proxy-abort.ts';
 import { frontProxyCluster } from '../../src/trust/control-plane/steps/front-proxy.ts';
 import { clientFor } from '../kube/support/kubeconfig-client.ts';
 import { issueWithOpenssl } from '../pki/renewal/openssl-authority.ts';
@@ -169,12 +174,13 @@ async function currentNode(): Promise<RolloverNode> {
 }
 
 /** Does the step on this node, with all checks. */
-async function runStepHere(step: NodeStepName): Promise<void> {
+async function runStepHere(step: AnyNodeStepName): Promise<void> {
   const { clock, version } = context;
   const node = await currentNode();
   const aggregation = { access: client.access, apis: [{ name, path }] };
-  const { tasks, lastTasks } = await planNodeStep(step, { node, clock, version, aggregation });
-  const cluster = await clusterOf(step);
+  const own = await planNodeStep(step, { node, clock, version, aggregation });
+  const { tasks, lastTasks } = own;
+  const cluster = await clusterOf(step, own);
   const { failed } = await runStep([...tasks, ...cluster.tasks, ...lastTasks], {
     tree: node.tree,
     directory: join(directory, 'runs'),
@@ -191,7 +197,10 @@ async function runStepHere(step: NodeStepName): Promise<void> {
 }
 
 /** What the step needs from the cluster. */
-async function clusterOf(step: NodeStepName): Promise<StepCluster> {
+async function clusterOf(
+  step: AnyNodeStepName,
+  { latest = 'create' }: Partial<Pick<NodeStep, 'latest'>> = {},
+): Promise<StepCluster> {
   const node = await currentNode();
   const { clock, version } = context;
   const { tree, directories, ca } = node;
@@ -204,7 +213,9 @@ async function clusterOf(step: NodeStepName): Promise<StepCluster> {
     auditLogs: [],
     onWait: () => undefined,
   };
-  return frontProxyCluster({ step, node, request, options });
+  return step === 'abort'
+    ? frontProxyAbort({ latest, node, request, options })
+    : frontProxyCluster({ step, node, request, options });
 }
 
 /** Why a step must not begin. */
@@ -256,6 +267,22 @@ describe('a rollover of the CA front-proxy', { skip }, () => {
     await until(() => isAccepted('next'));
     assert.equal(await isAccepted('old'), true);
     assert.deepEqual(await reasonsAgainst('switch'), []);
+  });
+
+  it('returns to the old CA by one step at a time, and trusts both again', async () => {
+    await runStepHere('switch');
+    await runStepHere('abort');
+    const issued = await readFile(fileIn('front-proxy-client.crt'));
+    assert.ok(new X509Certificate(issued).verify(createPublicKey(old.pem)));
+    assert.equal(await isAccepted('next'), true);
+    await runStepHere('abort');
+    const removed = { old: next.authority, clients: 'front-proxy', step: 'abort' } as const;
+    const objects = { client, clock: systemClock, signal };
+    assert.equal((await clientAuthoritiesTask(objects, removed)).isDone, true);
+    await until(async () => !(await isAccepted('next')));
+    await writePair(fileIn('front-proxy-ca-next.crt'), next);
+    await runStepHere('trust');
+    await until(() => isAccepted('next'));
   });
 
   it('answers through kube-apiserver with a certificate from the new CA', async () => {

@@ -3,7 +3,7 @@ import { createPrivateKey } from 'node:crypto';
 import { describe, it } from 'node:test';
 import {
   conflictReason,
-  notServingNext,
+  notServing,
   peerConflicts,
   untrusting,
 } from '../../src/trust/control-plane/etcd/gates.ts';
@@ -86,7 +86,7 @@ describe('real members of etcd', { skip: skipWithoutEtcd() }, () => {
     await healthy(etcd);
     assert.deepEqual(untrusting(await probe(etcd)), []);
     for (const index of [0, 2]) await etcd.issue(etcd.member(index), next);
-    assert.deepEqual(notServingNext(await probe(etcd)), []);
+    assert.deepEqual(notServing('next', await probe(etcd)), []);
     assert.deepEqual(
       shown(await probe(etcd)).toSorted(),
       each('serves next, accepts old and next'),

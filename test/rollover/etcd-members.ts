@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { OpensslPair } from '../pki/renewal/openssl-authority.ts';
+import type { KubeadmTree } from '../pki/renewal/renewal-tree.ts';
 import { makeKubeadmTree } from '../pki/renewal/renewal-tree.ts';
 import {
   ControlPlaneNode,
@@ -47,15 +49,13 @@ async function rollOver(root: string, report: Report): Promise<void> {
   report('etcd and kube-apiserver run');
 
   const node = new ControlPlaneNode(tree, pods, report);
+  await returnToOld(node, tree, others);
   await node.must('create', []);
   await node.refused('switch', [], /the step trust is not complete/);
   await node.must('trust', ['etcd', 'kube-apiserver']);
   await node.must('trust', []);
   await node.refused('switch', [], /E2 trusted: the etcd member member-2 .* rejects/);
-  const next = {
-    certificate: await readFile(join(tree.certificates, 'etcd/ca-next.crt')),
-    key: await readFile(join(tree.certificates, 'etcd/ca-next.key')),
-  };
+  const next = await pairIn(join(tree.certificates, 'etcd'), 'ca-next');
   const old = tree.authorities['etcd-ca'];
   await others[0]?.trust([old, next]);
   await others[0]?.issue(next);
@@ -75,4 +75,44 @@ async function rollOver(root: string, report: Report): Promise<void> {
   await node.must('finish', ['etcd', 'kube-apiserver'], '--clients-ok');
   const { etcd, etcdNext } = await node.reported();
   assert.deepEqual([etcd, etcdNext], [1, undefined], 'another node could not create a CA');
+}
+
+/** `abort` after `switch`, after `trust` and after `create`. The node then has its first CA alone. */
+async function returnToOld(
+  node: ControlPlaneNode,
+  { certificates, authorities }: KubeadmTree,
+  others: readonly EtcdHost[],
+): Promise<void> {
+  const old = authorities['etcd-ca'];
+  const folder = join(certificates, 'etcd');
+  const [names, before] = [await readdir(folder), await pairIn(folder, 'ca')];
+  await node.must('create', []);
+  await node.must('trust', ['etcd', 'kube-apiserver']);
+  const next = await pairIn(folder, 'ca-next');
+  for (const member of others) await member.trust([old, next]);
+  await node.must('switch', []);
+  await node.must('abort', []);
+  assert.deepEqual(await pairIn(folder, 'ca'), {
+    certificate: Buffer.concat([old.certificate, next.certificate]),
+    key: before.key,
+  });
+  await others[0]?.issue(next);
+  await node.refused('abort', ['--clients-ok'], /E3 issued: the etcd member member-2/);
+  await others[0]?.issue(old);
+  await node.refused('abort', [], /E4 clients: .* from the new CA/);
+  await node.must('abort', ['etcd', 'kube-apiserver'], '--clients-ok');
+  for (const member of others) await member.trust([old]);
+  await node.must('create', []);
+  await node.must('abort', []);
+  assert.deepEqual(await pairIn(folder, 'ca'), before);
+  assert.deepEqual(await readdir(folder), names);
+  const { etcd, etcdNext } = await node.reported();
+  assert.deepEqual([etcd, etcdNext], [1, undefined]);
+}
+
+async function pairIn(folder: string, name: string): Promise<OpensslPair> {
+  return {
+    certificate: await readFile(join(folder, `${name}.crt`)),
+    key: await readFile(join(folder, `${name}.key`)),
+  };
 }

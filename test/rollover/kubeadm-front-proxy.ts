@@ -28,8 +28,8 @@ export const kubeadmFrontProxy: Scenario = {
     assert.ok(first !== undefined && second !== undefined);
     report(`${extensionApi} is Available`);
     using prober = await startApiProber(cluster, extensionPath);
-    await mustApply(first, report, 'create', ...ca);
-    await copyFiles(first, cluster, ['front-proxy-ca-next.crt', 'front-proxy-ca-next.key']);
+    await returnToOld(cluster, report);
+    await create(cluster, report);
     await requireRefused(first, 'switch');
     await requireUndone(first, report, 'trust');
     await mustApply(first, report, 'trust', ...ca);
@@ -47,7 +47,7 @@ export const kubeadmFrontProxy: Scenario = {
     await requireNothingToDo(first, 'switch');
     await mustApply(first, report, 'finish', ...ca, '--old-key', 'destroy');
     await mustApply(second, report, 'finish', ...ca, '--old-key', 'destroy');
-    await requireNewCa(cluster);
+    await requireOneCa(cluster);
     for (const { container } of cluster.controlPlanes) {
       await container.must('kubeadm', 'certs', 'check-expiration');
       await container.must('kubeadm', 'certs', 'renew', 'all');
@@ -60,6 +60,27 @@ export const kubeadmFrontProxy: Scenario = {
     assert.deepEqual(failures, []);
   },
 };
+
+/** On the first node, whose files the others get. */
+async function create(cluster: KubeadmCluster, report: Report): Promise<void> {
+  const [first] = cluster.controlPlanes;
+  assert.ok(first !== undefined);
+  await mustApply(first, report, 'create', ...ca);
+  await copyFiles(first, cluster, ['front-proxy-ca-next.crt', 'front-proxy-ca-next.key']);
+}
+
+/** `abort` on each node: on the first one after `switch`, and then on both after `trust`. */
+async function returnToOld(cluster: KubeadmCluster, report: Report): Promise<void> {
+  const [first, second] = cluster.controlPlanes;
+  assert.ok(first !== undefined && second !== undefined);
+  const before = await requireOneCa(cluster);
+  await create(cluster, report);
+  for (const node of cluster.controlPlanes) await mustApply(node, report, 'trust', ...ca);
+  await mustApply(first, report, 'switch', ...ca);
+  await requireRefused(second, 'abort');
+  for (const node of [first, second, first]) await mustApply(node, report, 'abort', ...ca);
+  assert.equal(await requireOneCa(cluster), before);
+}
 
 /** Also with --yes. */
 async function requireRefused(node: KubeadmNode, ...step: readonly string[]): Promise<void> {
@@ -137,12 +158,16 @@ async function requireAvailable(cluster: KubeadmCluster): Promise<void> {
   );
 }
 
-/** Nothing of the rollover is left, neither on the nodes nor in the ConfigMap. */
-async function requireNewCa(cluster: KubeadmCluster): Promise<void> {
+/**
+ * Nothing of the rollover is left, neither on the nodes nor in the ConfigMap.
+ * @returns the CA of the nodes
+ */
+async function requireOneCa(cluster: KubeadmCluster): Promise<string> {
   const [first] = cluster.controlPlanes;
-  const next = await first?.container.read('/etc/kubernetes/pki/front-proxy-ca.crt');
+  assert.ok(first !== undefined);
+  const authority = await first.container.read('/etc/kubernetes/pki/front-proxy-ca.crt');
   for (const { container } of cluster.controlPlanes) {
-    assert.equal(await container.read('/etc/kubernetes/pki/front-proxy-ca.crt'), next);
+    assert.equal(await container.read('/etc/kubernetes/pki/front-proxy-ca.crt'), authority);
     const script = 'cd /etc/kubernetes/pki; ls front-proxy*; ls -A ..';
     const listed = await container.must('bash', '-ec', script);
     assert.match(
@@ -164,5 +189,6 @@ async function requireNewCa(cluster: KubeadmCluster): Promise<void> {
     'extension-apiserver-authentication',
     '--output=jsonpath={.data.requestheader-client-ca-file}',
   );
-  assert.equal(published.trim(), next?.trim());
+  assert.equal(published.trim(), authority.trim());
+  return authority;
 }

@@ -14,7 +14,7 @@ import { judgeSigner } from './gates/signer.ts';
 import { gateOf, holds } from './gates/verdict.ts';
 import { leftovers } from './leftovers.ts';
 import type { TrustFile } from './local-trust.ts';
-import { isNextInUse } from './next-in-use.ts';
+import { isInUse } from './in-use.ts';
 import type { ServerProbe } from './probes.ts';
 
 /** What the gates of the API servers need beside the input of the others. */
@@ -57,7 +57,7 @@ function serversFacts(
   return {
     probes,
     isOldInUse,
-    isNextInUse: isNextInUse(input),
+    isNextInUse: isInUse('next', input),
     isOldGone: published.length > 0 && !holds(published, input.authorities.old),
     kubeletAuthorities,
     servedByKubelets: new Set(kubelets.map(({ issuer }) => issuer)),

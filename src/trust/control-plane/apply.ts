@@ -16,7 +16,7 @@ import { waitForLease } from './step-lease.ts';
 import type { StepPlan, StepRequest } from './step-plan.ts';
 import type { StepResult } from './task-run.ts';
 import { runsOf, runStep } from './task-run.ts';
-import type { StepTask } from './task.ts';
+import type { CaName, StepTask } from './task.ts';
 import type { UndoPreview } from './undo.ts';
 import { deleteCopies, previewUndo, undoStep } from './undo.ts';
 import { restartUnits, unitsOf } from './unit-restart.ts';
@@ -126,7 +126,7 @@ function interrupted(): AgentError {
 /** The files that an undo of the step restores. @throws AgentError USAGE if there are none */
 export async function previewUndoOf(
   { step }: StepPlan,
-  request: UndoRequest,
+  request: RecoveryRequest,
 ): Promise<UndoPreview> {
   return previewUndo({ ca: request.ca, step }, environmentOf(request));
 }
@@ -177,8 +177,10 @@ async function begin(request: ApplyRequest, resources: AsyncDisposableStack): Pr
   return lease;
 }
 
-type UndoRequest = RecoveryRequest & Pick<ApplyRequest, 'ca'>;
-type RecoveryRequest = Pick<ApplyRequest, 'tree' | 'directories' | 'clock' | 'restarts' | 'signal'>;
+type RecoveryRequest = Pick<
+  ApplyRequest,
+  'ca' | 'tree' | 'directories' | 'clock' | 'restarts' | 'signal'
+>;
 
 function environmentOf(
   request: RecoveryRequest,
@@ -188,10 +190,13 @@ function environmentOf(
   const copyAttributes = attributeCopier(clock);
   const onRestored: RunRecovery['onRestored'] = (files) =>
     restartUnits(unitsOf(files, restarts), {});
+  const laterChanges = laterChangesOf(request.ca);
   return { tree, directory, clock, copyAttributes, laterChanges, onRestored, restarts, signal };
 }
 
-const laterChanges = {
-  change: 'the step',
-  remedy: `Undo the later changes first, for example: nodecertd certs rollback; or, with the CA kubernetes, go back without the copies: ${applyCommand('abort', 'kubernetes')}`,
-};
+function laterChangesOf(ca: CaName): NonNullable<RunRecovery['laterChanges']> {
+  return {
+    change: 'the step',
+    remedy: `Undo the later changes first, for example: nodecertd certs rollback; or go back without the copies: ${applyCommand('abort', ca)}`,
+  };
+}

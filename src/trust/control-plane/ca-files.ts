@@ -10,15 +10,18 @@ import { unlessMissing } from '../../sys/file-error.ts';
 import type { Tree } from '../../sys/tree.ts';
 import type { GateReason, RolloverSide } from '../cluster/gate.ts';
 import { sideNames } from '../cluster/gates/verdict.ts';
-import type { CaFile, RolloverCa, RolloverNode } from './node-files.ts';
+import type { CaFile, CaPlaces, RolloverCa, RolloverNode } from './node-files.ts';
 import { caPath, keyAt } from './node-files.ts';
 import type { Replacement } from './replacement.ts';
 import { replacement } from './replacement.ts';
 
 /** The CAs of a file during a rollover, in its order. kubeadm signs with the first one. */
 export const bothCas = ['old', 'next'] as const satisfies readonly RolloverSide[];
-export const nextFirst = ['next', 'old'] as const satisfies readonly RolloverSide[];
-export const nextAlone = ['next'] as const satisfies readonly RolloverSide[];
+/** By the CA that issues. */
+export const issuerFirst = {
+  old: bothCas,
+  next: ['next', 'old'],
+} as const satisfies Readonly<Record<RolloverSide, readonly RolloverSide[]>>;
 
 /** `the new CA, then the old CA` */
 export function inWords(sides: readonly RolloverSide[]): string {
@@ -111,6 +114,18 @@ async function copyOf(path: string): Promise<Uint8Array<ArrayBuffer>> {
   throw new AgentError('FILE_CHANGED', `${path} no longer exists`, {
     remedy: 'Run this command again',
   });
+}
+
+/** Why this node cannot return to the old CA. */
+export function lostKey(node: CaPlaces & { readonly old: Pick<RolloverCa, 'key'> }): GateReason[] {
+  if (node.old.key !== undefined) return [];
+  return [
+    {
+      state: 'waiting',
+      message: 'the key of the old CA is not on this node',
+      remedy: `Restore ${keyFileOf(caPath(node, 'previous'))} from a backup, or complete the rollover`,
+    },
+  ];
 }
 
 /** @throws AgentError CA_EXTERNAL */

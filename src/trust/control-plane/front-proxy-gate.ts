@@ -53,7 +53,7 @@ function trustCommand(side: RolloverSide): string {
 const undoFinish = `${applyCommand('finish', 'front-proxy')} --undo`;
 
 /** The node reports a certificate from the new CA. */
-function usesNext(
+export function usesNext(
   { report }: FrontProxyFacts['others'][number],
   { authorities: { next } }: FrontProxyQuestion,
 ): boolean {
@@ -141,23 +141,24 @@ function rejection(
 }
 
 /**
- * The API servers of which it is unknown whether they accept the old CA. The last node that does the
- * step `finish` deletes the ConfigMap, so each node has to know whether it is the last one. A server
- * that answers no probe at all is among the rejections already.
+ * The API servers of which it is unknown whether they accept the removed CA. The last node that does the
+ * step `finish` or `abort` deletes the ConfigMap, so each node has to know whether it is the last one.
+ * Before `finish`, a server that answers no probe at all is among the rejections already.
  */
 export function unanswered(
+  side: RolloverSide,
   { servers }: FrontProxyFacts,
   { except }: FrontProxyQuestion,
 ): GateReason[] {
   return servers
-    .filter(({ name, next }) => !except.has(name) && next.kind !== 'failed')
-    .flatMap(({ name, old }): GateReason[] =>
-      old.kind !== 'failed'
+    .filter(({ name, next }) => !except.has(name) && (side === 'next' || next.kind !== 'failed'))
+    .flatMap(({ name, [side]: result }): GateReason[] =>
+      result.kind !== 'failed'
         ? []
         : [
             {
               state: 'waiting',
-              message: `kube-apiserver on ${name} does not answer a probe: ${old.reason}`,
+              message: `kube-apiserver on ${name} does not answer a probe: ${result.reason}`,
               remedy: `Run this command again; or ignore this node: --except ${name}`,
             },
           ],
@@ -196,7 +197,7 @@ export function nextProxies(
     {
       state: 'waiting',
       message: 'kube-apiserver uses a certificate front-proxy-client from the new CA',
-      remedy: `Undo the step on each of these nodes first: ${applyCommand('switch', 'front-proxy')} --undo`,
+      remedy: `Run on each of these nodes first: ${applyCommand('abort', 'front-proxy')}`,
       objects: [...own, ...users],
     },
   ];

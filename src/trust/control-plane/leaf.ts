@@ -90,7 +90,6 @@ function wipe(target: Target): void {
 /**
  * A certificate from one of the CAs and its key. A certificate that this CA has issued already keeps its
  * key, and only gets the chain.
- * @param by by default the new CA
  * @param chain the certificates after it
  * @param importFrom the folder with the certificate, if the key of the new CA is not on this node
  * @throws AgentError PAIR_MALFORMED if there is no certificate, and as importedPair
@@ -99,12 +98,12 @@ export async function pairReplacement(
   node: RolloverNode,
   name: PairName,
   {
-    by = 'next',
+    by,
     chain,
     now,
     importFrom,
   }: {
-    readonly by?: RolloverSide;
+    readonly by: RolloverSide;
     readonly chain: readonly ChainCertificate[];
     readonly now: Instant;
     readonly importFrom?: string;

@@ -239,9 +239,7 @@ export function bundlesOn(others: readonly ControlPlaneNode[], ca: CaName): Gate
 
 /** A reason against the removal of the new CA. */
 export function inUse(message: string, ca: CaName): GateReason {
-  const byHand =
-    ca === 'kubernetes' ? '; if you did it by hand: nodecertd ca-rollover plan --abort' : '';
-  const remedy = `Undo the step trust on each node first: ${applyCommand('trust', ca)} --undo${byHand}`;
+  const remedy = `Go back on each node where the step trust has begun: ${applyCommand('abort', ca)}; or undo the step there: ${applyCommand('trust', ca)} --undo`;
   return { state: 'waiting', message, remedy };
 }
 

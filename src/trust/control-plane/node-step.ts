@@ -1,4 +1,3 @@
-import { AgentError } from '../../core/errors.ts';
 import type { GateReason } from '../cluster/gate.ts';
 import type { CheckContext } from './check.ts';
 import { looseKeys } from './ca-files.ts';
@@ -10,14 +9,20 @@ import { bridgeObstacle } from './new-authority.ts';
 import { harmOn, latestStep, repairingStep } from './stage.ts';
 import { clientsFileOf, hasOwnClients } from './step-flags.ts';
 import { abortTasks } from './steps/abort.ts';
-import { finishTasks, removalTask } from './steps/finish.ts';
+import { finishTasks, removalTask, removedFiles } from './steps/finish.ts';
 import {
+  abortFrontProxyTasks,
   finishFrontProxyTasks,
   switchFrontProxyTasks,
   trustFrontProxyTasks,
 } from './steps/front-proxy-tasks.ts';
 import { etcdObstacles, hasExternalEtcd } from './etcd/support.ts';
-import { etcdFinishTasks, etcdSwitchTasks, etcdTrustTasks } from './steps/etcd-tasks.ts';
+import {
+  etcdAbortTasks,
+  etcdFinishTasks,
+  etcdSwitchTasks,
+  etcdTrustTasks,
+} from './steps/etcd-tasks.ts';
 import {
   externalFinishTasks,
   externalSwitchTasks,
@@ -34,6 +39,8 @@ export type AnyNodeStepName = Exclude<Step, 'create'>;
 
 /** This node's part of a step. */
 export interface NodeStep {
+  /** The latest step that has begun. */
+  readonly latest: Stage;
   /** In order. Empty if there is an obstacle. */
   readonly tasks: readonly FileTask[];
   /** What comes after the changes in the cluster. */
@@ -63,7 +70,7 @@ export async function planNodeStep(
   const repairing = repairingStep(node, latest);
   const obstacles = [...(await obstaclesTo(step, repairing, context)), ...(await looseKeys(node))];
   const isRepair = step === 'abort' || order[repairing] >= order[step];
-  const common = { obstacles, harm, isRepair };
+  const common = { latest, obstacles, harm, isRepair };
   await requireUsualPaths(node);
   if (obstacles.length > 0) return { ...common, tasks: [], lastTasks: [], notes: [] };
   return {
@@ -79,31 +86,34 @@ const order = { create: 0, trust: 1, switch: 2, finish: 3 } as const satisfies R
   number
 >;
 
-type TasksOf<S extends AnyNodeStepName> = Readonly<
-  Record<S, (context: CheckContext) => Promise<FileTask[]>>
->;
+type TasksOf = Readonly<Record<AnyNodeStepName, (context: CheckContext) => Promise<FileTask[]>>>;
 
-const tasksOf: Record<CaName, TasksOf<NodeStepName> & Partial<TasksOf<'abort'>>> = {
+const tasksOf: Readonly<Record<CaName, TasksOf>> = {
   kubernetes: { trust: trustTasks, switch: switchTasks, finish: finishTasks, abort: abortTasks },
   'front-proxy': {
     trust: trustFrontProxyTasks,
     switch: switchFrontProxyTasks,
     finish: finishFrontProxyTasks,
+    abort: abortFrontProxyTasks,
   },
-  etcd: { trust: etcdTrustTasks, switch: etcdSwitchTasks, finish: etcdFinishTasks },
+  etcd: {
+    trust: etcdTrustTasks,
+    switch: etcdSwitchTasks,
+    finish: etcdFinishTasks,
+    abort: etcdAbortTasks,
+  },
 };
 
-const externalEtcdTasks: TasksOf<NodeStepName> & Partial<TasksOf<'abort'>> = {
+const externalEtcdTasks: Omit<TasksOf, 'abort'> = {
   trust: externalTrustTasks,
   switch: externalSwitchTasks,
   finish: externalFinishTasks,
 };
 
 function tasksFor(step: AnyNodeStepName, context: CheckContext): Promise<FileTask[]> {
-  const { ca } = context.node;
-  const tasks = (hasExternalEtcd(context.node) ? externalEtcdTasks : tasksOf[ca])[step];
-  if (tasks === undefined) throw new AgentError('INTERNAL', `no step ${step} for ${ca}`);
-  return tasks(context);
+  const { node } = context;
+  const isExternal = step !== 'abort' && hasExternalEtcd(node);
+  return (isExternal ? externalEtcdTasks[step] : tasksOf[node.ca][step])(context);
 }
 
 async function lastTasks(
@@ -111,8 +121,11 @@ async function lastTasks(
   latest: Stage,
   context: CheckContext,
 ): Promise<FileTask[]> {
-  if (step === 'finish') return [await removalTask(context)];
-  return step === 'abort' && latest !== 'switch' ? [await removalTask(context, 'old')] : [];
+  if (step === 'finish') return [await removalTask(context, removedFiles.finish)];
+  if (step !== 'abort') return [];
+  if (latest !== 'switch') return [await removalTask(context, removedFiles.abort)];
+  // Only certificates of the CA `kubernetes` are also outside of the control plane.
+  return context.node.ca === 'kubernetes' ? [] : [await removalTask(context, ['previous'])];
 }
 
 async function obstaclesTo(
@@ -144,6 +157,7 @@ async function obstaclesTo(
         ...(context.keepsAbsentNodes === true ? withoutReturnOfNodes(context) : []),
       ];
     case 'abort':
+      if (hasExternalEtcd(context.node)) return [withoutAbort(latest)];
       return latest === 'finish' ? [withoutReturn(context)] : [];
     default:
       return step satisfies never;
@@ -161,8 +175,17 @@ function tooLate(step: AnyNodeStepName, latest: Stage, { node: { ca } }: CheckCo
 function withoutReturn({ node }: CheckContext): GateReason {
   return {
     state: 'waiting',
-    message: `${caPath(node, 'trusted')} no longer has the old CA, and clients with a certificate from it are rejected`,
-    remedy: rolloverBack,
+    message: `${caPath(node, 'trusted')} no longer has the old CA, so certificates from it are rejected`,
+    remedy: rolloverBack(node.ca),
+  };
+}
+
+/** With external etcd, no key on this node can issue a certificate from the old CA. */
+function withoutAbort(latest: Stage): GateReason {
+  return {
+    state: 'waiting',
+    message: 'abort does not support external etcd',
+    remedy: `Undo the step instead: ${applyCommand(latest, 'etcd')} --undo; without its copies, restore etcd/ca.crt and apiserver-etcd-client.* from a backup, and restart kube-apiserver`,
   };
 }
 

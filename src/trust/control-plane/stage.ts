@@ -21,7 +21,7 @@ import type { Stage } from './task.ts';
 export async function latestStep(node: RolloverNode): Promise<Stage> {
   const { found } = node;
   const isByNext = await areByNext(node, issuedNames(node));
-  // `abort` keeps the previous kubernetes CA. The other CAs have no such step.
+  // `abort` keeps the file of the previous kubernetes CA, and removes that of the others last.
   const hasPrevious = node.ca !== 'kubernetes' && found.previous !== undefined;
   if (
     hasPrevious ||

@@ -150,9 +150,7 @@ function remedyAfter(current: Run, { ca }: UndoneStep): string {
 }
 
 function withoutCopies({ ca }: UndoneStep): string {
-  return ca === 'kubernetes'
-    ? `Go back without the copies: ${applyCommand('abort', ca)}`
-    : 'Restore the previous files from a backup';
+  return `Go back without the copies: ${applyCommand('abort', ca)}`;
 }
 
 /** As in `trust --ca etcd`. */

@@ -158,15 +158,22 @@ describe('unanswered()', () => {
   const failed = { kind: 'failed', reason: 'socket hang up' } as const;
   it('names an API server that may still accept the old CA, unless it is excepted', () => {
     const found = withCp2({ old: failed, next: accepted });
-    assert.deepEqual(texts(unanswered(found, question())), [
+    assert.deepEqual(texts(unanswered('old', found, question())), [
       'waiting: kube-apiserver on cp2 does not answer a probe: socket hang up',
     ]);
-    assert.deepEqual(unanswered(found, question('cp2')), []);
+    assert.deepEqual(unanswered('old', found, question('cp2')), []);
   });
 
   it('leaves a server that answers no probe to rejectionsOf()', () => {
     const found = withCp2({ old: failed, next: failed });
-    assert.deepEqual(unanswered(found, question()), []);
+    assert.deepEqual(unanswered('old', found, question()), []);
     assert.equal(rejectionsOf('next', found, question()).length, 1);
+  });
+
+  it('names that server before abort, which has no such rejections', () => {
+    const found = withCp2({ old: failed, next: failed });
+    assert.equal(unanswered('next', found, question()).length, 1);
+    const answering = withCp2({ old: failed, next: accepted });
+    assert.deepEqual(unanswered('next', answering, question()), []);
   });
 });

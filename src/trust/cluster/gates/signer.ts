@@ -3,7 +3,7 @@ import { formatDuration, minute } from '../../../core/instant.ts';
 import type { Gate, GateInput, GateReason, ProbedIssuer } from '../gate.ts';
 import type { IssuedBy } from '../issued-by.ts';
 import { issuerOf } from '../issued-by.ts';
-import { isNextInUse } from '../next-in-use.ts';
+import { isInUse } from '../in-use.ts';
 import type { SignerActivity } from '../state.ts';
 import { repairCommand } from '../../control-plane/apply-command.ts';
 import { counted, gateOf, judged } from './verdict.ts';
@@ -13,7 +13,7 @@ export const longestSilence = 5 * minute;
 
 /** G5: kube-controller-manager signs with the new CA, and with nothing else. */
 export function judgeSigner(input: GateInput): Gate {
-  const repair = repairCommand(isNextInUse(input));
+  const repair = repairCommand(isInUse('next', input));
   const files = (input.signingFiles ?? []).flatMap((file) => ofSigningFile(file, repair));
   const activities = judged(input.state.signers, 'CertificateSigningRequests', (signers) => [
     ...signers.flatMap((signer) => silence(signer, input)),

@@ -33,8 +33,8 @@ export function peerConflicts(probes: readonly MemberProbe[]): PeerConflict[] {
   });
 }
 
-/** A step or its undo, on one member. The undo of `switch` replaces certificates at any time. */
-export type MemberChange = NodeStepName | 'undo trust' | 'undo finish';
+/** A step or the return from it, on one member. `switch --undo` replaces certificates at any time. */
+export type MemberChange = NodeStepName | `undo ${NodeStepName}`;
 
 /** True if this change of this member ends the conflict. */
 export function repairs(
@@ -48,6 +48,8 @@ export function repairs(
     case 'switch':
     case 'finish':
       return by === 'old' && serving === own;
+    case 'undo switch':
+      return by === 'next' && serving === own;
     case 'undo finish':
       return by === 'old' && rejecting === own;
     case 'undo trust':
@@ -94,18 +96,19 @@ export function untrusting(probes: readonly MemberProbe[]): GateReason[] {
   });
 }
 
-/** The ports that do not serve a certificate from the new CA yet. */
-export function notServingNext(probes: readonly MemberProbe[]): GateReason[] {
+/** The ports that do not serve a certificate from this CA. */
+export function notServing(side: RolloverSide, probes: readonly MemberProbe[]): GateReason[] {
+  const step = side === 'next' ? 'switch' : 'abort';
   return probes.flatMap((probe): GateReason[] => {
     const { served } = probe;
-    if (served.issuedBy === 'next') return [];
+    if (served.issuedBy === side) return [];
     if (served.issuedBy === 'unreadable') return [unanswered(probe, served.reason)];
-    const issuer = served.issuedBy === 'old' ? 'the old CA' : 'another CA';
+    const issuer = served.issuedBy === 'other' ? 'another CA' : sideNames[served.issuedBy];
     return [
       {
         state: 'waiting',
         message: `${portOf(probe)} serves a certificate from ${issuer}`,
-        remedy: `Run on ${printable(probe.member.name, 80)}: ${applyCommand('switch', 'etcd')}`,
+        remedy: `Run on ${printable(probe.member.name, 80)}: ${applyCommand(step, 'etcd')}`,
       },
     ];
   });
@@ -121,14 +124,16 @@ export function servingNext(probes: readonly MemberProbe[]): readonly string[] {
   return probes.filter(({ served }) => served.issuedBy === 'next').map(portOf);
 }
 
-/** etcd does not show the clients that connect to it. */
-export const unconfirmedClients: GateReason = {
-  state: 'waiting',
-  message:
-    'clients of etcd outside of this node may have certificates from the old CA, for example a backup job, Prometheus or a network plugin',
-  remedy:
-    'Give them certificates from the new CA and the new etcd/ca.crt, and then run this command with --clients-ok',
-};
+/** etcd does not show the clients that connect to it. @param removed the CA that they may use */
+export function unconfirmedClients(removed: RolloverSide): GateReason {
+  const kept = removed === 'old' ? 'next' : 'old';
+  const file = removed === 'old' ? ' and the new etcd/ca.crt' : '';
+  return {
+    state: 'waiting',
+    message: `clients of etcd outside of this node may have certificates from ${sideNames[removed]}, for example a backup job, Prometheus or a network plugin`,
+    remedy: `Give them certificates from ${sideNames[kept]}${file}, and then run this command with --clients-ok`,
+  };
+}
 
 /** As in `port 2380 of the etcd member control-plane-1`. */
 function portOf({ member, server }: MemberProbe): string {

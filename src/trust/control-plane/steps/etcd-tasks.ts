@@ -1,11 +1,5 @@
-import {
-  bothCas,
-  caReplacement,
-  keyReplacement,
-  nextAlone,
-  nextFirst,
-  requireKey,
-} from '../ca-files.ts';
+import { bothCas, caReplacement, issuerFirst, keyReplacement, requireKey } from '../ca-files.ts';
+import type { RolloverSide } from '../../cluster/gate.ts';
 import type { CheckContext } from '../check.ts';
 import {
   accessOf,
@@ -17,8 +11,10 @@ import {
 import type { PairName } from '../leaf.ts';
 import { pairPath, pairReplacement } from '../leaf.ts';
 import { caPath } from '../node-files.ts';
+import type { Replacement } from '../replacement.ts';
 import { fileTask } from '../replacement.ts';
 import { requireServedAt } from '../served-chain.ts';
+import { latestStep } from '../stage.ts';
 import type { FileTask } from '../task.ts';
 
 /** etcd and kube-apiserver of this node trust both CAs. Both read them only when they start. */
@@ -35,38 +31,59 @@ export async function etcdTrustTasks(context: CheckContext): Promise<FileTask[]>
   ];
 }
 
-/**
- * This node has certificates from the new CA, which etcd and kube-apiserver read at each handshake. The
- * peer certificate comes last: it shows the other nodes that this node has all certificates.
- */
+/** This node has certificates from the new CA. */
 export async function etcdSwitchTasks(context: CheckContext): Promise<FileTask[]> {
   const { node } = context;
-  requireKey(node, 'next');
   return [
     fileTask('previous CA', [
       caReplacement(node, 'previous', ['old']),
       ...(node.old.key === undefined ? [] : [await keyReplacement(node, 'previous', 'old')]),
     ]),
-    await clientTask(context, 'etcd-healthcheck-client'),
-    await clientTask(context, 'apiserver-etcd-client'),
-    await serverTask(context),
-    await peerTask(context),
-    // The same CAs in another order, so no component has to read them again.
-    fileTask('signing CA', [
-      await keyReplacement(node, 'trusted', 'next'),
-      caReplacement(node, 'trusted', nextFirst),
-    ]),
+    ...(await issuingTasks(context, 'next')),
   ];
 }
 
 /** etcd and kube-apiserver of this node trust the new CA alone. */
 export async function etcdFinishTasks(context: CheckContext): Promise<FileTask[]> {
+  return aloneTasks(context, 'next');
+}
+
+/**
+ * One stage back: certificates from the old CA again, also if kubeadm has renewed them after `switch`. Before
+ * that, etcd and kube-apiserver trust the old CA alone.
+ */
+export async function etcdAbortTasks(context: CheckContext): Promise<FileTask[]> {
+  const isSwitched = (await latestStep(context.node)) === 'switch';
+  return (isSwitched ? issuingTasks : aloneTasks)(context, 'old');
+}
+
+/**
+ * Certificates from one CA, which etcd and kube-apiserver read at each handshake. The peer certificate
+ * comes last: it shows the other nodes that this node has all certificates.
+ */
+async function issuingTasks(context: CheckContext, by: RolloverSide): Promise<FileTask[]> {
+  const { node } = context;
+  requireKey(node, by);
+  return [
+    await clientTask(context, 'etcd-healthcheck-client', by),
+    await clientTask(context, 'apiserver-etcd-client', by),
+    await serverTask(context, by),
+    await peerTask(context, by),
+    // The same CAs in another order, so no component has to read them again.
+    fileTask('signing CA', [
+      await keyReplacement(node, 'trusted', by),
+      caReplacement(node, 'trusted', issuerFirst[by]),
+    ]),
+  ];
+}
+
+async function aloneTasks(context: CheckContext, by: RolloverSide): Promise<FileTask[]> {
   const { node } = context;
   return [
     fileTask(
       'trusted CAs',
-      [await keyReplacement(node, 'trusted', 'next'), caReplacement(node, 'trusted', nextAlone)],
-      etcdRestart(context, nextAlone),
+      [await keyReplacement(node, 'trusted', by), caReplacement(node, 'trusted', [by])],
+      etcdRestart(context, [by]),
     ),
     membersTask(context),
     apiServerTask(context),
@@ -75,7 +92,7 @@ export async function etcdFinishTasks(context: CheckContext): Promise<FileTask[]
 
 function etcdRestart(
   context: CheckContext,
-  trusted: typeof bothCas | typeof nextAlone,
+  trusted: readonly RolloverSide[],
 ): Pick<FileTask, 'restart' | 'check'> {
   return {
     restart: { component: 'etcd', reads: [caPath(context.node, 'trusted')] },
@@ -100,19 +117,23 @@ function apiServerTask(context: CheckContext): FileTask {
   });
 }
 
-async function clientTask(context: CheckContext, name: PairName): Promise<FileTask> {
-  return fileTask(name, [await renewal(context, name)], {
+async function clientTask(
+  context: CheckContext,
+  name: PairName,
+  by: RolloverSide,
+): Promise<FileTask> {
+  return fileTask(name, [await renewal(context, name, by)], {
     check: async (signal) => requireAccepted(context, { name, by: 'this member' }, signal),
   });
 }
 
-async function serverTask(context: CheckContext): Promise<FileTask> {
-  return servingTask(context, { name: 'etcd-server', port: 'local' });
+async function serverTask(context: CheckContext, by: RolloverSide): Promise<FileTask> {
+  return servingTask(context, { name: 'etcd-server', port: 'local', by });
 }
 
-async function peerTask(context: CheckContext): Promise<FileTask> {
+async function peerTask(context: CheckContext, by: RolloverSide): Promise<FileTask> {
   const name = 'etcd-peer';
-  return servingTask(context, { name, port: 'localPeer' }, async (signal) =>
+  return servingTask(context, { name, port: 'localPeer', by }, async (signal) =>
     requireAccepted(context, { name, by: 'the other members' }, signal),
   );
 }
@@ -120,11 +141,19 @@ async function peerTask(context: CheckContext): Promise<FileTask> {
 /** The health of a member comes through a gateway that is a client with its serving certificate. */
 async function servingTask(
   context: CheckContext,
-  { name, port }: { readonly name: PairName; readonly port: 'local' | 'localPeer' },
+  {
+    name,
+    port,
+    by,
+  }: {
+    readonly name: PairName;
+    readonly port: 'local' | 'localPeer';
+    readonly by: RolloverSide;
+  },
   requireMore?: FileTask['check'],
 ): Promise<FileTask> {
   const path = pairPath(context.node, name);
-  return fileTask(name, [await renewal(context, name)], {
+  return fileTask(name, [await renewal(context, name, by)], {
     check: async (signal) => {
       const server = accessOf(context.node)[port];
       await requireServedAt(context, { component: 'etcd', server, path }, signal);
@@ -138,6 +167,7 @@ async function servingTask(
 async function renewal(
   { node, clock }: CheckContext,
   name: PairName,
-): Promise<Awaited<ReturnType<typeof pairReplacement>>> {
-  return pairReplacement(node, name, { chain: [], now: clock.now() });
+  by: RolloverSide,
+): Promise<Replacement> {
+  return pairReplacement(node, name, { by, chain: [], now: clock.now() });
 }

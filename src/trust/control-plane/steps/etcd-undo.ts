@@ -1,10 +1,12 @@
 import { findLocalNode } from '../../../pki/inventory/local-inventory.ts';
-import { keyFileOf } from '../../../pki/layout.ts';
 import type { GateReason } from '../../cluster/gate.ts';
+import { lostKey } from '../ca-files.ts';
+import { applyCommand } from '../apply-command.ts';
 import { etcdAccess } from '../etcd/access.ts';
 import { rejectingOld, servingNext } from '../etcd/gates.ts';
 import { inspectEtcd } from '../etcd/member-health.ts';
 import { etcdObstacles } from '../etcd/support.ts';
+import type { EtcdView } from '../etcd/view.ts';
 import { membersElsewhere, ownMember, viewEtcd } from '../etcd/view.ts';
 import { pairNames, readLeaf } from '../leaf.ts';
 import type { RolloverNode } from '../node-files.ts';
@@ -31,7 +33,7 @@ export async function etcdUndoRefusals(
   if (foreign.length > 0) return foreign;
   const view = await viewEtcd(node, request);
   // No restart, and the files may be the reason why a member is not healthy.
-  if (step === 'switch') return [...lostKey(node), ...lostOld(rejectingOld(view.probes))];
+  if (step === 'switch') return lostOld(node, view);
   const used = step === 'trust' ? await certificatesByNext(node, servingNext(view.probes)) : [];
   return [
     ...used,
@@ -62,26 +64,18 @@ async function certificatesByNext(
     {
       state: 'waiting',
       message: 'the new CA has issued certificates already, which this node would reject',
-      remedy: `Undo the step switch on each node first: ${undoCommand({ step: 'switch', ca: 'etcd' })}`,
+      remedy: `Run on each of these nodes first: ${applyCommand('abort', 'etcd')}`,
       objects,
     },
   ];
 }
 
-function lostKey(node: RolloverNode): GateReason[] {
-  if (node.old.key !== undefined) return [];
+/** Certificates from the old CA would be rejected, or could not be issued. */
+export function lostOld(node: RolloverNode, { probes }: Pick<EtcdView, 'probes'>): GateReason[] {
+  const objects = rejectingOld(probes);
+  if (objects.length === 0) return lostKey(node);
   return [
-    {
-      state: 'waiting',
-      message: 'the key of the old CA is not on this node',
-      remedy: `Restore ${keyFileOf(caPath(node, 'previous'))} from a backup, or complete the rollover`,
-    },
-  ];
-}
-
-function lostOld(objects: readonly string[]): GateReason[] {
-  if (objects.length === 0) return [];
-  return [
+    ...lostKey(node),
     {
       state: 'waiting',
       message: 'etcd members reject certificates from the old CA already',

@@ -3,13 +3,13 @@ import { printable } from '../../../core/printable.ts';
 import { startOf } from '../../../pki/renewal/component-start.ts';
 import type { EtcdGateId, Gate, GateReason } from '../../cluster/gate.ts';
 import { counted, gateOf } from '../../cluster/gates/verdict.ts';
-import { applyCommand } from '../apply-command.ts';
+import { applyCommand, applyOn } from '../apply-command.ts';
 import { uploadedCertificatesTask } from '../cluster-tasks.ts';
 import { readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
 import type { MemberChange } from '../etcd/gates.ts';
 import {
   conflictReason,
-  notServingNext,
+  notServing,
   peerConflicts,
   repairs,
   unconfirmedClients,
@@ -21,7 +21,7 @@ import type { EtcdView } from '../etcd/view.ts';
 import { isOwn, viewEtcd } from '../etcd/view.ts';
 import { caPath } from '../node-files.ts';
 import type { NodeStepName } from '../node-step.ts';
-import type { StepCluster, StepClusterQuestion } from './step-cluster.ts';
+import type { GateOptions, StepCluster, StepClusterQuestion } from './step-cluster.ts';
 
 /** The part of the cluster in a step of the CA `etcd`. @throws AgentError as KubeClient.request */
 export async function etcdCluster(question: StepClusterQuestion): Promise<StepCluster> {
@@ -32,16 +32,16 @@ export async function etcdCluster(question: StepClusterQuestion): Promise<StepCl
   return {
     tasks: await uploadedCertificatesTask(request),
     nodes: withOwn(nodes, request),
-    notes:
-      step !== 'switch' && isInterrupted(view) && options.acceptsEtcdInterruption === true
-        ? [interruption(view)]
-        : [],
-    commands: commandsAfter(step, view),
-    judge: async (restarts) => ({ gates: await judge(question, { view, restarts }), reasons: [] }),
+    notes: step === 'switch' ? [] : interruptionNotes(view, options),
+    judge: async (restarts) => ({
+      gates: await judge(question, { view, restarts }),
+      reasons: [],
+      commands: commandsAfter(step, view),
+    }),
   };
 }
 
-interface Judged {
+export interface Judged {
   readonly view: EtcdView;
   /** The components that the step restarts. */
   readonly restarts: readonly string[];
@@ -53,10 +53,7 @@ async function judge(
 ): Promise<readonly Gate<EtcdGateId>[]> {
   const { step, options, isRepair = false } = question;
   const ownMember = isRepair ? 'repaired' : 'required';
-  const members = gateOf('E1', [
-    ...memberReasons(step, view, ownMember),
-    ...(restarts.includes('etcd') ? interruptionReasons(view, options) : []),
-  ]);
+  const members = membersGate(memberReasons(step, view, ownMember), { view, restarts }, options);
   switch (step) {
     case 'trust':
       return [members];
@@ -68,12 +65,22 @@ async function judge(
     case 'finish':
       return [
         members,
-        gateOf('E3', notServingNext(isRepair ? withoutOwn(view) : view.probes)),
-        gateOf('E4', options.confirmed.clients === true ? [] : [unconfirmedClients]),
+        gateOf('E3', notServing('next', isRepair ? withoutOwn(view) : view.probes)),
+        gateOf('E4', options.confirmed.clients === true ? [] : [unconfirmedClients('old')]),
       ];
     default:
       return step satisfies never;
   }
+}
+
+/** E1: no other member is missing while this one restarts. */
+export function membersGate(
+  reasons: readonly GateReason[],
+  { view, restarts }: Judged,
+  options: Pick<GateOptions, 'acceptsEtcdInterruption'>,
+): Gate<EtcdGateId> {
+  const interrupted = restarts.includes('etcd') ? interruptionReasons(view, options) : [];
+  return gateOf('E1', [...reasons, ...interrupted]);
 }
 
 /**
@@ -130,9 +137,17 @@ function interruption({ members }: { readonly members: readonly EtcdMember[] }):
   return `etcd has ${counted(members.length, 'member')}, so its restart on this node stops all writes to the cluster for about a minute, and with one control-plane node for about two, because kube-apiserver restarts next`;
 }
 
+/** What the administrator has accepted. */
+export function interruptionNotes(
+  view: Pick<EtcdView, 'members'>,
+  { acceptsEtcdInterruption }: Pick<GateOptions, 'acceptsEtcdInterruption'>,
+): string[] {
+  return isInterrupted(view) && acceptsEtcdInterruption === true ? [interruption(view)] : [];
+}
+
 export function interruptionReasons(
   view: Pick<EtcdView, 'members'>,
-  { acceptsEtcdInterruption }: { readonly acceptsEtcdInterruption?: boolean },
+  { acceptsEtcdInterruption }: Pick<GateOptions, 'acceptsEtcdInterruption'>,
 ): GateReason[] {
   if (!isInterrupted(view) || acceptsEtcdInterruption === true) return [];
   return [
@@ -171,8 +186,7 @@ function commandsAfter(step: NodeStepName, { probes, own }: EtcdView): string[] 
     probes.filter((probe) => isBehind[step](probe)).map(({ member }) => member.name),
   );
   behind.delete(own);
-  if (behind.size > 0)
-    return [...behind].map((node) => `${applyCommand(step, 'etcd')} # on ${node}`);
+  if (behind.size > 0) return applyOn(behind, step, 'etcd');
   if (step === 'finish') return [];
   const following = step === 'trust' ? 'switch' : 'finish';
   return [`${applyCommand(following, 'etcd')} # on each control-plane node, one after the other`];

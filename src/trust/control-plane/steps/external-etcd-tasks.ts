@@ -1,5 +1,5 @@
-import type { GateReason } from '../../cluster/gate.ts';
-import { bothCas, caReplacement, nextAlone, nextFirst } from '../ca-files.ts';
+import type { GateReason, RolloverSide } from '../../cluster/gate.ts';
+import { bothCas, caReplacement, issuerFirst } from '../ca-files.ts';
 import type { CheckContext } from '../check.ts';
 import { requireAccepted, requireApiServer } from '../etcd/checks.ts';
 import { hasExternalEtcd } from '../etcd/support.ts';
@@ -42,6 +42,7 @@ export async function externalSwitchTasks(context: CheckContext): Promise<FileTa
   const { node, clock, importFrom } = context;
   const name = clientName;
   const pair = await pairReplacement(node, name, {
+    by: 'next',
     chain: [],
     now: clock.now(),
     ...(importFrom !== undefined && { importFrom }),
@@ -51,19 +52,16 @@ export async function externalSwitchTasks(context: CheckContext): Promise<FileTa
     fileTask(name, [pair], {
       check: async (signal) => requireAccepted(context, { name, by: 'external etcd' }, signal),
     }),
-    fileTask('order of the CAs', [caReplacement(node, 'trusted', nextFirst)]),
+    fileTask('order of the CAs', [caReplacement(node, 'trusted', issuerFirst.next)]),
   ];
 }
 
 export async function externalFinishTasks(context: CheckContext): Promise<FileTask[]> {
-  return [apiServerTask(context, nextAlone)];
+  return [apiServerTask(context, ['next'])];
 }
 
 /** kube-apiserver reads the CAs of etcd only when it starts. */
-function apiServerTask(
-  context: CheckContext,
-  trusted: typeof bothCas | typeof nextAlone,
-): FileTask {
+function apiServerTask(context: CheckContext, trusted: readonly RolloverSide[]): FileTask {
   const { node } = context;
   const component = 'kube-apiserver';
   return fileTask(component, [caReplacement(node, 'trusted', trusted)], {

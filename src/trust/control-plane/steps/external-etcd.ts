@@ -8,7 +8,7 @@ import type { EtcdGateId, Gate, GateReason } from '../../cluster/gate.ts';
 import { gateOf } from '../../cluster/gates/verdict.ts';
 import type { DialedServer } from '../../cluster/served-leaf.ts';
 import { servedLeaf } from '../../cluster/served-leaf.ts';
-import { applyCommand } from '../apply-command.ts';
+import { applyCommand, applyOn } from '../apply-command.ts';
 import { uploadedCertificatesTask } from '../cluster-tasks.ts';
 import { readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
 import { readClientPair } from '../etcd/access.ts';
@@ -23,7 +23,7 @@ import type { StepRequest } from '../step-plan.ts';
 import { runsOf, undoCommand } from '../task-run.ts';
 import { outdatedApiServer } from './etcd.ts';
 import { authoritiesOf } from './kubernetes.ts';
-import type { Judgement, StepCluster, StepClusterQuestion } from './step-cluster.ts';
+import type { StepCluster, StepClusterQuestion } from './step-cluster.ts';
 
 const clientName = 'apiserver-etcd-client';
 
@@ -39,11 +39,14 @@ export async function externalEtcdCluster(question: StepClusterQuestion): Promis
     nodes,
     tasks: await uploadedCertificatesTask(request),
     notes: [onEtcdHosts[step]],
-    commands: commandsAfter(
-      step,
-      nodes.others.map(({ name }) => name),
-    ),
-    judge: async () => judge(question, externalEtcd(node.components) ?? []),
+    judge: async () => ({
+      gates: await judge(question, externalEtcd(node.components) ?? []),
+      reasons: [],
+      commands: commandsAfter(
+        step,
+        nodes.others.map(({ name }) => name),
+      ),
+    }),
   };
 }
 
@@ -57,7 +60,7 @@ const onEtcdHosts: Readonly<Record<NodeStepName, string>> = {
 };
 
 function commandsAfter(step: NodeStepName, others: readonly string[]): string[] {
-  const same = others.map((node) => `${applyCommand(step, 'etcd')} # on ${node}`);
+  const same = applyOn(others, step, 'etcd');
   switch (step) {
     case 'trust':
       return [
@@ -80,24 +83,20 @@ function commandsAfter(step: NodeStepName, others: readonly string[]): string[] 
 async function judge(
   question: StepClusterQuestion,
   servers: readonly DialedServer[],
-): Promise<Judgement> {
+): Promise<readonly Gate<EtcdGateId>[]> {
   const { step, node, request, isRepair = false } = question;
   switch (step) {
     case 'trust': {
       const early = isRepair ? [] : await servingNext(servers, node, request.signal);
-      return { gates: [gateOf('E1', early.map(servedTooEarly))], reasons: [] };
+      return [gateOf('E1', early.map(servedTooEarly))];
     }
     case 'switch': {
       using client = await newClient(node, request);
       const rejecting = await rejections(servers, client, request.signal);
-      const gate = gateOf('E2', [
-        ...rejecting.map(untrusting),
-        ...(await outdatedApiServer(question)),
-      ]);
-      return { gates: [gate], reasons: [] };
+      return [gateOf('E2', [...rejecting.map(untrusting), ...(await outdatedApiServer(question))])];
     }
     case 'finish':
-      return { gates: [await issued(servers, node, request.signal)], reasons: [] };
+      return [await issued(servers, node, request.signal)];
     default:
       return step satisfies never;
   }

@@ -2,7 +2,7 @@ import { AgentError } from '../../../core/errors.ts';
 import { keyFileOf } from '../../../pki/layout.ts';
 import { exists } from '../../../sys/exists.ts';
 import type { RolloverSide } from '../../cluster/gate.ts';
-import { caReplacement, keyReplacement, nextFirst } from '../ca-files.ts';
+import { caReplacement, issuerFirst, keyReplacement } from '../ca-files.ts';
 import type { CheckContext } from '../check.ts';
 import { requireKubeletTrust, requireServerTrust } from '../client-trust.ts';
 import { requireServed } from '../served-chain.ts';
@@ -39,7 +39,11 @@ export async function aloneTasks(context: CheckContext, by: RolloverSide): Promi
       ],
       {
         check: async (signal) => {
-          await requireServerTrust(context, keepsAbsentNodes === true ? nextFirst : alone, signal);
+          await requireServerTrust(
+            context,
+            keepsAbsentNodes === true ? issuerFirst.next : alone,
+            signal,
+          );
           await requireKubeletTrust(context, alone, signal);
         },
       },
@@ -59,13 +63,13 @@ async function clientTasks(context: CheckContext): Promise<FileTask[]> {
   if (!keepsAbsentNodes && (node.found.clients === undefined || hasOwnClients(node))) return [];
   const wanted = serverFlags(keepsAbsentNodes ? 'clients' : 'trusted', node);
   const { flags, isOutdated, requireRunning } = await plannedFlags(node, wanted, clock.now());
-  const clients = keepsAbsentNodes ? [caReplacement(node, 'clients', nextFirst)] : [];
+  const clients = keepsAbsentNodes ? [caReplacement(node, 'clients', issuerFirst.next)] : [];
   return [
     fileTask('kube-apiserver', [...clients, flags], {
       restart: { component: 'kube-apiserver', reads: [], isOutdated },
       check: async (signal) => {
         await requireRunning();
-        if (keepsAbsentNodes) await requireServerTrust(context, nextFirst, signal);
+        if (keepsAbsentNodes) await requireServerTrust(context, issuerFirst.next, signal);
       },
     }),
   ];
@@ -86,20 +90,20 @@ async function servedTask(context: CheckContext): Promise<FileTask> {
  * The removed CA comes last, or the file that still has it: while it exists, a step that was interrupted
  * shows which CA is the old one and which is the new one.
  */
-const removedFiles = {
-  next: ['signing', 'bundle', 'bridge', 'next', 'previous', 'clients'],
-  old: ['signing', 'bundle', 'bridge', 'clients', 'previous', 'next'],
-} as const satisfies Readonly<Record<RolloverSide, readonly CaFile[]>>;
+export const removedFiles = {
+  finish: ['signing', 'bundle', 'bridge', 'next', 'previous', 'clients'],
+  abort: ['signing', 'bundle', 'bridge', 'clients', 'previous', 'next'],
+} as const satisfies Readonly<Record<'finish' | 'abort', readonly CaFile[]>>;
 
 const filesForAbsentNodes: readonly CaFile[] = ['bridge', 'clients'];
 
-/** The files that only a rollover needs. @param kept the CA that stays */
+/** Removes files that only a rollover needs, in this order. */
 export async function removalTask(
   { node, keepsAbsentNodes }: CheckContext,
-  kept: RolloverSide = 'next',
+  wanted: readonly CaFile[],
 ): Promise<FileTask> {
   const stay = keepsAbsentNodes === true ? filesForAbsentNodes : [];
-  const removed = removedFiles[kept].filter((file) => !stay.includes(file));
+  const removed = wanted.filter((file) => !stay.includes(file));
   const paths = removed.flatMap((file) => {
     const path = caPath(node, file);
     return [keyFileOf(path), path];

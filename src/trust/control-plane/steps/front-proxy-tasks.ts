@@ -2,19 +2,13 @@ import { AgentError } from '../../../core/errors.ts';
 import { fileIn } from '../../../pki/components/component-flags.ts';
 import { keyFileOf } from '../../../pki/layout.ts';
 import { requireAggregation } from '../aggregation-check.ts';
-import {
-  bothCas,
-  caReplacement,
-  keyReplacement,
-  nextAlone,
-  nextFirst,
-  requireKey,
-} from '../ca-files.ts';
+import { bothCas, caReplacement, issuerFirst, keyReplacement, requireKey } from '../ca-files.ts';
 import type { CheckContext } from '../check.ts';
 import { requireFrontProxyTrust } from '../front-proxy-trust.ts';
 import { pairPath, pairReplacement } from '../leaf.ts';
 import type { RolloverNode } from '../node-files.ts';
 import { fileTask } from '../replacement.ts';
+import { latestStep } from '../stage.ts';
 import type { FileTask } from '../task.ts';
 import type { RolloverSide } from '../../cluster/gate.ts';
 import { otherTrustFiles } from '../trust-files.ts';
@@ -31,26 +25,42 @@ export async function trustFrontProxyTasks(context: CheckContext): Promise<FileT
 
 /** kube-apiserver uses a certificate from the new CA for extension API servers. */
 export async function switchFrontProxyTasks(context: CheckContext): Promise<FileTask[]> {
-  const { node, clock } = context;
-  requireKey(node, 'next');
+  const { node } = context;
   await requireUsualPair(node);
   return [
     fileTask('previous CA', [
       ...(node.old.key === undefined ? [] : [await keyReplacement(node, 'previous', 'old')]),
       caReplacement(node, 'previous', ['old']),
     ]),
-    fileTask(
-      'front-proxy-client',
-      [await pairReplacement(node, 'front-proxy-client', { chain: [], now: clock.now() })],
-      { check: async (signal) => requireAggregation(context, signal) },
-    ),
-    await trustedTask(context, nextFirst, 'next'),
+    ...(await issuingTasks(context, 'next')),
   ];
 }
 
 /** kube-apiserver accepts front-proxy certificates from the new CA alone. */
 export async function finishFrontProxyTasks(context: CheckContext): Promise<FileTask[]> {
-  return [await trustedTask(context, nextAlone, 'next')];
+  return aloneTasks(context, 'next');
+}
+
+/** One stage back: a certificate from the old CA again. Before that, kube-apiserver accepts the old CA alone. */
+export async function abortFrontProxyTasks(context: CheckContext): Promise<FileTask[]> {
+  const isSwitched = (await latestStep(context.node)) === 'switch';
+  return (isSwitched ? issuingTasks : aloneTasks)(context, 'old');
+}
+
+async function issuingTasks(context: CheckContext, by: RolloverSide): Promise<FileTask[]> {
+  const { node, clock } = context;
+  requireKey(node, by);
+  const name = 'front-proxy-client';
+  return [
+    fileTask(name, [await pairReplacement(node, name, { by, chain: [], now: clock.now() })], {
+      check: async (signal) => requireAggregation(context, signal),
+    }),
+    await trustedTask(context, issuerFirst[by], by),
+  ];
+}
+
+async function aloneTasks(context: CheckContext, by: RolloverSide): Promise<FileTask[]> {
+  return [await trustedTask(context, [by], by)];
 }
 
 async function trustedTask(

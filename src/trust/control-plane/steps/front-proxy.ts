@@ -1,6 +1,6 @@
 import { readAggregatedApis } from '../../../kube/aggregated-apis.ts';
-import type { GateReason } from '../../cluster/gate.ts';
-import { applyCommand } from '../apply-command.ts';
+import type { GateReason, RolloverSide } from '../../cluster/gate.ts';
+import { applyOn } from '../apply-command.ts';
 import type { Aggregation } from '../check.ts';
 import { clientAuthoritiesTask } from '../client-authorities-task.ts';
 import { uploadedCertificatesTask } from '../cluster-tasks.ts';
@@ -23,10 +23,14 @@ import type { ClusterTask } from '../task.ts';
 import { authoritiesOf } from './kubernetes.ts';
 import type { GateOptions, Judgement, StepCluster, StepClusterQuestion } from './step-cluster.ts';
 
-interface FrontProxyStep {
-  readonly step: NodeStepName;
+/** What the servers trust now. */
+export interface FrontProxyView {
   readonly facts: FrontProxyFacts;
   readonly question: FrontProxyQuestion;
+}
+
+interface FrontProxyStep extends FrontProxyView {
+  readonly step: NodeStepName;
 }
 
 /**
@@ -34,27 +38,24 @@ interface FrontProxyStep {
  * @throws AgentError KEY_UNSUPPORTED; as KubeClient.request
  */
 export async function frontProxyCluster(asked: StepClusterQuestion): Promise<StepCluster> {
-  const part = await readStep(asked);
+  const part = { step: asked.step, ...(await viewFrontProxies(asked)) };
   return {
     tasks: await clusterTasks(part, asked),
     nodes: part.facts,
     notes: [],
-    commands: nodesBehind(part).map(
-      (name) => `${applyCommand(part.step, 'front-proxy')} # on ${name}`,
-    ),
     judge: async () => judge(part),
   };
 }
 
-async function readStep({
-  step,
+/** @throws AgentError KEY_UNSUPPORTED; as KubeClient.request */
+export async function viewFrontProxies({
   node,
   request,
   options: { confirmed },
-}: StepClusterQuestion): Promise<FrontProxyStep> {
+}: Pick<StepClusterQuestion, 'node' | 'request' | 'options'>): Promise<FrontProxyView> {
   const facts = await readFrontProxyFacts({ node, clock: request.clock }, request);
   const except = confirmed.exceptNodes ?? new Set();
-  return { step, facts, question: { authorities: authoritiesOf(node), except } };
+  return { facts, question: { authorities: authoritiesOf(node), except } };
 }
 
 /** The APIs that answer through kube-apiserver of this node before a step, and have to after it. */
@@ -92,28 +93,32 @@ function nodesBehind({ step, facts, question }: FrontProxyStep): string[] {
     case 'switch':
       return withoutNext(facts, question).map(({ name }) => name);
     case 'finish':
-      return others.filter((server) => trustsOld(server, facts)).map(({ name }) => name);
+      return others.filter((server) => trusts('old', server, facts)).map(({ name }) => name);
     default:
       return step satisfies never;
   }
 }
 
-/** Without the key of the old CA, only the report of the node shows it. */
-function trustsOld(
-  { name, old }: FrontProxyFacts['servers'][number],
+/** Without the key of the CA, only the report of the node shows it. */
+export function trusts(
+  side: RolloverSide,
+  { name, [side]: result }: FrontProxyFacts['servers'][number],
   { others }: FrontProxyFacts,
 ): boolean {
-  if (old.kind !== 'no-key') return old.kind === 'accepted';
+  if (result.kind !== 'no-key') return result.kind === 'accepted';
   const report = others.find((other) => other.name === name)?.report;
   return report !== undefined && reportedCount(report, 'front-proxy') > 1;
 }
 
-function judge({ step, facts, question }: FrontProxyStep): Judgement {
+function judge(part: FrontProxyStep): Judgement {
+  const { step, facts, question } = part;
   const reasons = [
     ...(step === 'trust' ? [] : rejectionsOf('next', facts, question)),
-    ...(step === 'finish' ? [...unanswered(facts, question), ...oldProxies(facts, question)] : []),
+    ...(step === 'finish'
+      ? [...unanswered('old', facts, question), ...oldProxies(facts, question)]
+      : []),
   ];
-  return { gates: [], reasons };
+  return { gates: [], reasons, commands: applyOn(nodesBehind(part), step, 'front-proxy') };
 }
 
 /**
@@ -129,7 +134,7 @@ export async function frontProxyUndoRefusals(
   const node = await readRolloverNode(request);
   // After `finish` the node has no files of the rollover, and the copies have them.
   if (node === undefined) return [];
-  const { facts, question } = await readStep({ step, node, request, options });
+  const { facts, question } = await viewFrontProxies({ node, request, options });
   switch (step) {
     case 'trust':
       return nextProxies(

@@ -1,12 +1,12 @@
 import { readAuthority } from '../../../kube/authorities.ts';
-import type { Gate, GateReason, RolloverAuthorities } from '../../cluster/gate.ts';
+import type { GateReason, RolloverAuthorities } from '../../cluster/gate.ts';
 import { gatesBefore } from '../../cluster/gate.ts';
 import { returnCommand } from '../../cluster/plan-commands.ts';
 import { leadingNode } from '../../cluster/plan-facts.ts';
 import type { RolloverView } from '../../cluster/rollover.ts';
 import { viewRollover } from '../../cluster/rollover.ts';
 import { administratorObstacles } from '../administrator.ts';
-import { applyCommand } from '../apply-command.ts';
+import { applyCommand, applyOn } from '../apply-command.ts';
 import { clientAuthoritiesTask } from '../client-authorities-task.ts';
 import type { SectionFlags } from '../cluster-tasks.ts';
 import {
@@ -22,7 +22,7 @@ import type { RolloverNode } from '../node-files.ts';
 import { bridgeOf } from '../node-files.ts';
 import type { ControlPlane } from '../node-order.ts';
 import { earlyLeader, nodesBehind, nodesWithoutOld } from '../node-order.ts';
-import type { AnyNodeStepName, NodeStepName } from '../node-step.ts';
+import type { NodeStepName } from '../node-step.ts';
 import type { StepFlags } from '../step-flags.ts';
 import { managerFlags, rolloverFiles, serverFlags } from '../step-flags.ts';
 import type { StepRequest } from '../step-plan.ts';
@@ -37,10 +37,10 @@ export async function kubernetesCluster(question: StepClusterQuestion): Promise<
     tasks: await clusterTasks({ step, node, plane }, request),
     nodes: plane,
     notes: notesOn(step, plane),
-    commands: commandsAfter(step, plane),
     judge: async () => ({
-      gates: await gatesOf(step, question),
+      gates: step === 'trust' ? [] : (await viewBefore(step, question)).gates,
       reasons: step === 'finish' ? reasonsAgainstFinish(question, plane) : [],
+      commands: commandsAfter(step, plane),
     }),
   };
 }
@@ -157,19 +157,18 @@ function withoutAbsentNodes(plane: ControlPlane): GateReason[] {
 }
 
 /**
- * The gates that the step needs.
+ * The cluster, with the gates that the step needs.
  * @param node for `abort`, with the old and the new CA swapped
  */
-export async function gatesOf(
-  step: AnyNodeStepName,
-  { node, request, options }: Omit<StepClusterQuestion, 'step'>,
-): Promise<Gate[]> {
-  if (step === 'trust') return [];
+export async function viewBefore(
+  step: keyof typeof gatesBefore,
+  { node, request, options }: Pick<StepClusterQuestion, 'node' | 'request' | 'options'>,
+): Promise<RolloverView> {
   const needed: readonly string[] = gatesBefore[step];
   // An API server that has finished rejects the old CA, so a step that continues finds leftovers.
   const confirmed = { ...options.confirmed, removesLeftovers: step !== 'switch' };
-  const { gates } = await viewOf(node, request, { ...options, confirmed });
-  return gates.filter(({ id }) => needed.includes(id));
+  const view = await viewOf(node, request, { ...options, confirmed });
+  return { ...view, gates: view.gates.filter(({ id }) => needed.includes(id)) };
 }
 
 /** The cluster, with the CAs of this node's files. @throws AgentError as viewRollover */
@@ -203,8 +202,7 @@ const keptNote = `The API servers still accept certificates from the old CA. Whe
 function commandsAfter(step: NodeStepName, plane: ControlPlane): string[] {
   if (step === 'switch') return [];
   const behind = nodesBehind(step, plane);
-  if (behind.length > 0)
-    return behind.map((node) => `${applyCommand(step, 'kubernetes')} # on ${node}`);
+  if (behind.length > 0) return applyOn(behind, step, 'kubernetes');
   return step === 'trust'
     ? ['nodecertd ca-rollover wait --for union']
     : plane.away.map(({ name }) => `${returnCommand(name)} # when ${name} is back`);

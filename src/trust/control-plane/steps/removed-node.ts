@@ -10,7 +10,7 @@ import { returnRemedy } from '../../cluster/gates/servers.ts';
 import { Bundles } from '../../cluster/read/bundles.ts';
 import { readRootCas, readTrustBundles } from '../../cluster/read/published.ts';
 import { reading } from '../../cluster/read/reading.ts';
-import { applyCommand } from '../apply-command.ts';
+import { applyOn } from '../apply-command.ts';
 import type { ClientKind } from '../client-authorities-task.ts';
 import {
   clientAuthoritiesTask,
@@ -37,11 +37,11 @@ import type { GateOptions } from './step-cluster.ts';
 export async function leftInCluster(
   request: StepRequest,
   options: Pick<GateOptions, 'confirmed'>,
-  step: 'finish' | 'abort' = 'finish',
+  step: 'finish' | 'abort',
 ): Promise<Pick<StepPlan, 'tasks' | 'refusals' | 'commands'>> {
   const plane = await readControlPlane(request, options);
   const behind = nodesBehind('finish', plane);
-  const commands = behind.map((node) => `${applyCommand(step, 'kubernetes')} # on ${node}`);
+  const commands = applyOn(behind, step, 'kubernetes');
   if (behind.length > 0) return { tasks: [], refusals: [], commands };
   const former = await formerAuthorities(request, 'kubernetes');
   const published = former.length === 0 ? [] : await readPublished(request);
@@ -138,6 +138,7 @@ async function readPublished({ client, signal }: StepRequest): Promise<TrustAuth
 export async function leftByFrontProxies(
   request: StepRequest,
   { confirmed: { exceptNodes } }: Pick<GateOptions, 'confirmed'>,
+  step: 'finish' | 'abort',
 ): Promise<Pick<StepPlan, 'tasks' | 'refusals' | 'commands'>> {
   const { client, signal } = request;
   const nodes = withOwn(await readControlPlaneNodes(client, signal), request);
@@ -145,16 +146,15 @@ export async function leftByFrontProxies(
   const behind = others.filter(
     ({ report }) => report !== undefined && reportedCount(report, 'front-proxy') > 1,
   );
-  const commands = behind.map(
-    ({ name }) => `${applyCommand('finish', 'front-proxy')} # on ${name}`,
-  );
+  const names = behind.map(({ name }) => name);
+  const commands = applyOn(names, step, 'front-proxy');
   if (behind.length > 0) return { tasks: [], refusals: [], commands };
   const former = await formerAuthorities(request, 'front-proxy');
   const [first] = former;
   const refusals = first === undefined ? [] : otherProxies(first.next, others);
   if (refusals.length > 0) return { tasks: [], refusals, commands };
   const tasks = former.map(({ old }) =>
-    clientAuthoritiesTask(request, { old, clients: 'front-proxy' }),
+    clientAuthoritiesTask(request, { old, clients: 'front-proxy', step }),
   );
   return { tasks: await Promise.all(tasks), refusals, commands };
 }

@@ -1,12 +1,14 @@
 import { readAuthority } from '../../../kube/authorities.ts';
+import { readCertificateFile } from '../../../pki/inventory/certificate-file.ts';
 import type { GateReason } from '../../cluster/gate.ts';
 import { applyCommand } from '../apply-command.ts';
 import type { ControlPlaneNodes } from '../control-plane-nodes.ts';
 import { readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
 import { reportTask } from '../new-authority-report.ts';
-import type { RolloverNode } from '../node-files.ts';
+import { nextPathsInWords } from '../next-authority.ts';
+import type { CaPlaces, RolloverNode } from '../node-files.ts';
 import { caPath, readRolloverNode } from '../node-files.ts';
-import type { NodeStep, NodeStepName } from '../node-step.ts';
+import type { AnyNodeStepName, NodeStep } from '../node-step.ts';
 import { planNodeStep } from '../node-step.ts';
 import { obstaclesTo } from '../permission.ts';
 import type { StepPlan, StepRequest } from '../step-plan.ts';
@@ -15,19 +17,28 @@ import { restartedComponents } from '../task-restart.ts';
 import type { CaName, ClusterTask, StepTask } from '../task.ts';
 import { aggregationBefore, frontProxyCluster } from './front-proxy.ts';
 import { hasExternalEtcd } from '../etcd/support.ts';
+import { etcdAbort } from './etcd-abort.ts';
 import { etcdCluster } from './etcd.ts';
 import { externalEtcdCluster } from './external-etcd.ts';
+import { frontProxyAbort } from './front-proxy-abort.ts';
+import { kubernetesAbort } from './kubernetes-abort.ts';
 import { kubernetesCluster } from './kubernetes.ts';
 import { leftByFrontProxies, leftInCluster } from './removed-node.ts';
-import type { GateOptions, Judgement, StepCluster, StepClusterQuestion } from './step-cluster.ts';
+import type {
+  AbortQuestion,
+  GateOptions,
+  Judgement,
+  StepCluster,
+  StepClusterQuestion,
+} from './step-cluster.ts';
 
 /**
- * Plans `trust`, `switch` or `finish` on this node: its files, the objects of the cluster, and why
+ * Plans `trust`, `switch`, `finish` or `abort` on this node: its files, the objects of the cluster, and why
  * the step may not begin.
  * @throws AgentError as planNodeStep and KubeClient.request; USAGE, CONFIG_INVALID
  */
 export async function planRolloverStep(
-  step: NodeStepName,
+  step: AnyNodeStepName,
   request: StepRequest,
   options: GateOptions,
 ): Promise<StepPlan> {
@@ -35,7 +46,7 @@ export async function planRolloverStep(
   const node = await readRolloverNode(request);
   if (node === undefined) return withoutFiles(step, request, options);
   const aggregation =
-    node.ca === 'front-proxy' && step === 'switch'
+    node.ca === 'front-proxy' && (step === 'switch' || step === 'abort')
       ? await aggregationBefore({ request, options })
       : undefined;
   const { keepsAbsentNodes = false } = options;
@@ -53,11 +64,15 @@ export async function planRolloverStep(
     const refusals = [...own.harm, ...own.obstacles];
     return { ...common, tasks: [], restarts: [], refusals };
   }
-  const { isRepair } = own;
+  const { isRepair, latest } = own;
+  const question = { node, request, options };
   const clusterOf = hasExternalEtcd(node) ? externalEtcdCluster : clusters[node.ca];
-  const cluster = await clusterOf({ step, node, request, options, isRepair });
+  const cluster =
+    step === 'abort'
+      ? await abortClusters[node.ca]({ ...question, latest })
+      : await clusterOf({ ...question, step, isRepair });
   const planned = [...own.tasks, ...cluster.tasks, ...own.lastTasks];
-  const tasks = [...planned, ...(await reported(planned, cluster.nodes, request))];
+  const tasks = [...planned, ...(await reported(step, { planned, ...cluster.nodes, request }))];
   const changes = { ...common, tasks, restarts: await restartedComponents(tasks, { clock }) };
   if (isComplete(changes)) return changes;
   const judgement = await cluster.judge(changes.restarts);
@@ -66,43 +81,53 @@ export async function planRolloverStep(
     gates: judgement.gates,
     refusals: await refusals({ step, own, judgement, node, cluster }, request, options),
     notes: [...own.notes, ...cluster.notes],
-    commands: cluster.commands,
+    commands: judgement.commands,
   };
 }
 
 /**
  * The agents report the CA `kubernetes`, which the gates need. The other CAs need no agent, so each step
- * reports them. A repeated step also replaces a report from before an interruption.
+ * reports them. `abort` reports each CA, as `create` does. A repeated step also replaces a report from
+ * before an interruption.
  */
 async function reported(
-  tasks: readonly StepTask[],
-  { own }: ControlPlaneNodes,
-  request: StepRequest,
+  step: AnyNodeStepName,
+  {
+    planned,
+    own,
+    request,
+  }: Pick<ControlPlaneNodes, 'own'> & {
+    readonly planned: readonly StepTask[];
+    readonly request: StepRequest;
+  },
 ): Promise<ClusterTask[]> {
-  if (request.ca === 'kubernetes') return [];
-  const isChanged = tasks.some((task) => task.kind === 'files' && task.files.length > 0);
+  if (request.ca === 'kubernetes' && step !== 'abort') return [];
+  const isChanged = planned.some((task) => task.kind === 'files' && task.files.length > 0);
   return reportTask(own, { request, isChanged });
 }
 
 /** The CA of etcd is in no object. */
-const leftAfterFinish: Partial<Record<CaName, typeof leftByFrontProxies>> = {
+const leftInObjects: Partial<Record<CaName, typeof leftByFrontProxies>> = {
   kubernetes: leftInCluster,
   'front-proxy': leftByFrontProxies,
 };
 
 async function withoutFiles(
-  step: NodeStepName,
+  step: AnyNodeStepName,
   request: StepRequest,
   options: GateOptions,
 ): Promise<StepPlan> {
   const { ca, client, hostName, signal } = request;
   const common = { step, nodeName: hostName, tasks: [], restarts: [], gates: [], commands: [] };
-  if (step === 'finish') {
+  if (step === 'abort' && hasSeveral(request)) {
+    return { ...common, refusals: [lostNext(request)], notes: [] };
+  }
+  if (step === 'finish' || step === 'abort') {
     const notes = ['This node has no files of a CA rollover.'];
-    const left = await leftAfterFinish[ca]?.(request, options);
-    const nodes = withOwn(await readControlPlaneNodes(client, signal), request);
-    const tasks = [...(left?.tasks ?? []), ...(await reported([], nodes, request))];
-    return { ...common, refusals: [], notes, ...left, tasks };
+    const left = await leftInObjects[ca]?.(request, options, step);
+    const { own } = withOwn(await readControlPlaneNodes(client, signal), request);
+    const report = await reported(step, { planned: [], ...(own && { own }), request });
+    return { ...common, refusals: [], notes, ...left, tasks: [...(left?.tasks ?? []), ...report] };
   }
   const missing: GateReason = {
     state: 'waiting',
@@ -112,10 +137,29 @@ async function withoutFiles(
   return { ...common, refusals: [missing], notes: [] };
 }
 
+function hasSeveral(places: CaPlaces): boolean {
+  const reading = readCertificateFile(caPath(places, 'trusted'));
+  return reading.kind === 'read' && reading.certificates.length > 1;
+}
+
+function lostNext(places: CaPlaces): GateReason {
+  return {
+    state: 'waiting',
+    message: `${caPath(places, 'trusted')} has several CAs, and this node has no file that shows which of them is the new one`,
+    remedy: `Copy ${nextPathsInWords(places)} from another control-plane node`,
+  };
+}
+
 const clusters: Record<CaName, (question: StepClusterQuestion) => Promise<StepCluster>> = {
   kubernetes: kubernetesCluster,
   'front-proxy': frontProxyCluster,
   etcd: etcdCluster,
+};
+
+const abortClusters: Record<CaName, (question: AbortQuestion) => Promise<StepCluster>> = {
+  kubernetes: kubernetesAbort,
+  'front-proxy': frontProxyAbort,
+  etcd: etcdAbort,
 };
 
 /**
@@ -132,7 +176,7 @@ async function refusals(
       nodes: { others },
     },
   }: {
-    readonly step: NodeStepName;
+    readonly step: AnyNodeStepName;
     readonly own: NodeStep;
     readonly judgement: Judgement;
     readonly node: RolloverNode;

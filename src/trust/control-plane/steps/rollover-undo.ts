@@ -7,14 +7,15 @@ import { rolloverDirectory } from '../../../pki/renewal/rollover-runs.ts';
 import { readContent } from '../../../store/file-content.ts';
 import type { Restoration } from '../../../store/run-folder.ts';
 import { readRuns, restorations } from '../../../store/run-folder.ts';
-import type { GateReason, RolloverAuthorities } from '../../cluster/gate.ts';
-import { isNextInUse } from '../../cluster/next-in-use.ts';
+import type { GateReason, RolloverAuthorities, RolloverSide } from '../../cluster/gate.ts';
+import { isInUse } from '../../cluster/in-use.ts';
 import type { RolloverView } from '../../cluster/rollover.ts';
 import { applyCommand, rolloverBack } from '../apply-command.ts';
+import { lostKey } from '../ca-files.ts';
 import { clusterInfoTask, removeFlagsTask, setFlagsTask } from '../cluster-tasks.ts';
 import { readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
 import { reportTask } from '../new-authority-report.ts';
-import type { NodePlaces, RolloverCa, RolloverNode } from '../node-files.ts';
+import type { NodePlaces, RolloverNode } from '../node-files.ts';
 import { caPath, readRolloverNode } from '../node-files.ts';
 import type { ControlPlane } from '../node-order.ts';
 import { nodesBehind } from '../node-order.ts';
@@ -77,58 +78,53 @@ const undoRefusals = {
 /**
  * A certificate from the new CA would be rejected. Another node that has done the step `switch` serves
  * one before any node reports one.
+ * @param side the new CA of the node in this view
  */
-export function certificatesByNext({
-  state,
-  authorities,
-  local,
-  probes,
-}: Pick<RolloverView, 'state' | 'authorities' | 'local' | 'probes'>): GateReason[] {
-  const { old, next } = authorities;
+export function certificatesByNext(
+  {
+    state,
+    authorities: { old, next },
+    local,
+    probes,
+  }: Pick<RolloverView, 'state' | 'authorities' | 'local' | 'probes'>,
+  side: RolloverSide = 'next',
+): GateReason[] {
   if (next === undefined) return [];
-  const serving = probes.filter(({ served }) => served.issuedBy === 'next');
+  const serving = probes.filter(({ served }) => served.issuedBy === side);
   const input = { state, authorities: { old, next }, leaves: local.leaves };
-  if (serving.length === 0 && !isNextInUse(input)) return [];
+  if (serving.length === 0 && !isInUse(side, input)) return [];
+  const authorities = side === 'next' ? { old, next } : { old: next, next: old };
   return [
     {
       state: 'waiting',
       message: 'the new CA has issued certificates already, which this node would reject',
-      remedy: `Run on each node where the step switch has begun: ${applyCommand('abort', 'kubernetes')}; then wait until the nodes have certificates from the old CA: ${waitForOld(authorities)}`,
+      remedy: `Run on each node where the step switch has begun: ${applyCommand('abort', 'kubernetes')}; then wait until nothing needs the new CA: ${waitForOld(authorities)}`,
       ...(serving.length > 0 && { objects: serving.map(({ server }) => server.name) }),
     },
   ];
 }
 
 /** The wait of a rollover, with the CAs swapped. */
-export function waitForOld({ old, next }: RolloverAuthorities): string {
-  const command = 'nodecertd ca-rollover wait --for reissued --timeout 3d';
-  const names = next === undefined ? '' : ` --old ${shortFingerprint(next.fingerprint)}`;
-  return `${command}${names} --new ${shortFingerprint(old.fingerprint)}`;
+export function waitForOld({ old, next }: Required<RolloverAuthorities>): string {
+  const [oldName, newName] = [next, old].map(({ fingerprint }) => shortFingerprint(fingerprint));
+  return `nodecertd ca-rollover wait --for droppable --timeout 3d --old ${oldName} --new ${newName} # with --clients-ok or --audit-log FILE`;
 }
 
 /** Certificates from the old CA would be rejected, or nothing could be issued. */
 export function lostOld(
-  { old }: { readonly old: Pick<RolloverCa, 'key'> },
+  node: Parameters<typeof lostKey>[0],
   { probes }: Pick<RolloverView, 'probes'>,
 ): GateReason[] {
   const rejecting = probes.filter(({ byOld }) => byOld.kind === 'rejected');
   const objects = rejecting.map(({ server }) => server.name);
   return [
-    ...(old.key === undefined
-      ? [
-          {
-            state: 'waiting',
-            message: 'the key of the old CA is not on this node',
-            remedy: 'Restore ca-previous.key from a backup, or complete the rollover',
-          } as const,
-        ]
-      : []),
+    ...lostKey(node),
     ...(objects.length > 0
       ? [
           {
             state: 'waiting',
             message: 'API servers reject client certificates from the old CA already',
-            remedy: `Undo the step finish on these nodes first, if their copies have the key of the old CA. Otherwise: ${rolloverBack}`,
+            remedy: `Undo the step finish on these nodes first, if their copies have the key of the old CA. Otherwise: ${rolloverBack('kubernetes')}`,
             objects,
           } as const,
         ]

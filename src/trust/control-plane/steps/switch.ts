@@ -1,5 +1,5 @@
 import type { RolloverSide } from '../../cluster/gate.ts';
-import { bothCas, caReplacement, keyReplacement, nextFirst, requireKey } from '../ca-files.ts';
+import { bothCas, caReplacement, issuerFirst, keyReplacement, requireKey } from '../ca-files.ts';
 import type { CheckContext } from '../check.ts';
 import { requireClientTrust } from '../client-trust.ts';
 import { requireServed } from '../served-chain.ts';
@@ -24,9 +24,6 @@ export async function switchTasks(context: CheckContext): Promise<FileTask[]> {
 export async function switchBackTasks(context: CheckContext): Promise<FileTask[]> {
   return issuingTasks(context, 'old');
 }
-
-/** kubeadm signs with the first certificate of `ca.crt`, and its key is `ca.key`. */
-const issuerFirst = { old: bothCas, next: nextFirst } as const;
 
 async function issuingTasks(context: CheckContext, by: RolloverSide): Promise<FileTask[]> {
   const { node, clock } = context;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import {
   conflictReason,
-  notServingNext,
+  notServing,
   peerConflicts,
   rejectingOld,
   repairs,
@@ -77,6 +77,9 @@ describe('repairs()', () => {
     ['undo finish', 'm2', lacksOld, true],
     ['undo finish', 'm1', lacksOld, false],
     ['undo trust', 'm2', lacksNew, false],
+    ['undo switch', 'm1', lacksNew, true],
+    ['undo switch', 'm2', lacksNew, false],
+    ['undo switch', 'm1', lacksOld, false],
   ] as const) {
     it(`of ${step} on ${own} is ${expected} for a peer by the ${conflict.by} CA`, () => {
       assert.equal(repairs(step, own, conflict), expected);
@@ -102,7 +105,7 @@ describe('the gates of the CA of etcd', () => {
       probeOf(m1, 'peer', { serves, accepts: ['old', 'next'] }),
     );
     assert.deepEqual(
-      notServingNext(probes).map(({ state, message }) => [
+      notServing('next', probes).map(({ state, message }) => [
         state,
         message.split(' ').slice(-4).join(' '),
       ]),
@@ -112,6 +115,16 @@ describe('the gates of the CA of etcd', () => {
         ['unknown', 'answer a probe: refused'],
       ],
     );
+  });
+
+  it('E3 of abort is closed by the new CA, and names the step that ends it', () => {
+    const probes = (['next', 'old'] as const).map((serves) =>
+      probeOf(m1, 'peer', { serves, accepts: ['old', 'next'] }),
+    );
+    const [first, ...more] = notServing('old', probes);
+    assert.match(first?.message ?? '', /serves a certificate from the new CA$/);
+    assert.equal(first?.remedy, 'Run on m1: nodecertd ca-rollover apply abort --ca etcd');
+    assert.deepEqual(more, []);
   });
 
   it('rejectingOld() has the ports that have dropped the old CA', () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import type { TestContext } from 'node:test';
@@ -28,6 +28,7 @@ import {
   plan,
   textIn,
   walkOf,
+  write,
   writeManifests,
 } from '../rollover-tree.ts';
 
@@ -87,6 +88,10 @@ function isBy(node: KubeadmTree, ca: string, pair: string): boolean {
   } catch {
     return false;
   }
+}
+
+async function namesIn({ certificates }: KubeadmTree): Promise<string[]> {
+  return (await readdir(join(certificates, 'etcd'))).toSorted();
 }
 
 describe('the steps of the CA of etcd', () => {
@@ -171,6 +176,103 @@ describe('the steps of the CA of etcd', () => {
     const { obstacles, isRepair, tasks } = await plan(node, 'trust', 'etcd');
     assert.deepEqual([obstacles, isRepair], [[], true]);
     assert.equal(tasks[0]?.files[0]?.path, join(node.certificates, 'etcd/ca.crt'));
+  });
+
+  it('abort after create removes the new CA, and restarts nothing', async (t) => {
+    const node = await created(t);
+    assert.deepEqual(changedFiles(await plan(node, 'abort', 'etcd')), [
+      'files of the rollover: ca-next.key (removed)',
+      'files of the rollover: ca-next.crt (removed)',
+    ]);
+  });
+
+  it('abort after trust writes the old CA alone, and restarts etcd and kube-apiserver', async (t) => {
+    const node = await created(t);
+    const names = await namesIn(tree);
+    await walkOf('etcd', node, 'trust');
+    const { tasks } = await plan(node, 'abort', 'etcd');
+    assert.deepEqual(
+      tasks.map(({ files, restart }) => [files.length, restart?.component]),
+      [
+        [1, 'etcd'],
+        [0, undefined],
+        [0, 'kube-apiserver'],
+      ],
+    );
+    await walkOf('etcd', node, 'abort');
+    assert.equal(await textIn(node, 'etcd/ca.crt'), node.old.certificate.toString());
+    assert.deepEqual(await namesIn(node), names);
+  });
+
+  it('abort after switch issues from the old CA, in the order of switch, and then trust is undone', async (t) => {
+    const node = await created(t);
+    const names = await namesIn(tree);
+    await walkOf('etcd', node, 'trust', 'switch');
+    const { tasks, lastTasks } = await plan(node, 'abort', 'etcd');
+    assert.deepEqual(
+      tasks.map(({ name, restart }) => [name, restart?.component]),
+      [
+        ['etcd-healthcheck-client', undefined],
+        ['apiserver-etcd-client', undefined],
+        ['etcd-server', undefined],
+        ['etcd-peer', undefined],
+        ['signing CA', undefined],
+      ],
+    );
+    assert.deepEqual(
+      lastTasks.flatMap(({ files }) => files.map(({ path }) => path.split('/').at(-1))),
+      ['ca-previous.key', 'ca-previous.crt'],
+    );
+    await walkOf('etcd', node, 'abort');
+    for (const pair of pairs) assert.ok(!isBy(node, 'etcd/ca-next.crt', pair), pair);
+    assert.equal(await textIn(node, 'etcd/ca.key'), await textIn(tree, 'etcd/ca.key'));
+    assert.deepEqual(changedFiles(await plan(node, 'trust', 'etcd')), []);
+    await walkOf('etcd', node, 'abort');
+    for (const pair of pairs) assert.ok(isBy(node, 'etcd/ca.crt', pair), pair);
+    assert.deepEqual(await namesIn(node), names);
+  });
+
+  it('abort keeps a certificate that is from the old CA already', async (t) => {
+    const node = await created(t);
+    const [server = '', key = ''] = await Promise.all(
+      ['etcd/server.crt', 'etcd/server.key'].map(async (name) => textIn(node, name)),
+    );
+    await walkOf('etcd', node, 'trust', 'switch');
+    await writeFile(join(node.certificates, 'etcd/server.crt'), server);
+    await writeFile(join(node.certificates, 'etcd/server.key'), key);
+    await walkOf('etcd', node, 'abort');
+    assert.equal(await textIn(node, 'etcd/server.crt'), server);
+    assert.ok(!isBy(node, 'etcd/ca-next.crt', 'etcd/peer'));
+  });
+
+  for (const [steps, done] of [
+    [['trust'], 1],
+    [['trust', 'switch'], 1],
+    [['trust', 'switch'], 4],
+    [['trust', 'switch'], 5],
+  ] as const) {
+    it(`abort completes a return from ${steps.at(-1)} that ended after task ${done}`, async (t) => {
+      const node = await created(t);
+      const names = await namesIn(tree);
+      await walkOf('etcd', node, ...steps);
+      const { tasks } = await plan(node, 'abort', 'etcd');
+      for (const task of tasks.slice(0, done)) await write(task);
+      await walkOf('etcd', node, ...steps.map(() => 'abort' as const));
+      for (const pair of pairs) assert.ok(isBy(node, 'etcd/ca.crt', pair), pair);
+      assert.equal(await textIn(node, 'etcd/ca.crt'), node.old.certificate.toString());
+      assert.equal(await textIn(node, 'etcd/ca.key'), await textIn(tree, 'etcd/ca.key'));
+      assert.deepEqual(await namesIn(node), names);
+    });
+  }
+
+  it('abort is refused after finish has begun, and names the other way back', async (t) => {
+    const node = await created(t);
+    await walkOf('etcd', node, 'trust', 'switch');
+    await writeFile(join(node.certificates, 'etcd/ca.crt'), node.next.certificate);
+    const { obstacles, tasks } = await plan(node, 'abort', 'etcd');
+    assert.match(obstacles[0]?.message ?? '', /etcd\/ca.crt no longer has the old CA/);
+    assert.match(obstacles[0]?.remedy ?? '', /apply create --ca etcd --import DIR$/);
+    assert.deepEqual(tasks, []);
   });
 
   const order: readonly (readonly [

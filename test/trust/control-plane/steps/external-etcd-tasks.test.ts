@@ -6,7 +6,7 @@ import { describe, it } from 'node:test';
 import { day } from '../../../../src/core/instant.ts';
 import { exportRequests } from '../../../../src/pki/renewal/request-export.ts';
 import { Tree } from '../../../../src/sys/tree.ts';
-import type { NodeStep } from '../../../../src/trust/control-plane/node-step.ts';
+import type { AnyNodeStepName, NodeStep } from '../../../../src/trust/control-plane/node-step.ts';
 import { planNodeStep } from '../../../../src/trust/control-plane/node-step.ts';
 import { planCreate } from '../../../../src/trust/control-plane/steps/create.ts';
 import { openssl } from '../../../core/openssl.ts';
@@ -63,7 +63,7 @@ async function create(node: ExternalNode, importFrom?: string): Promise<void> {
 
 async function plan(
   node: ExternalNode,
-  step: 'trust' | 'switch' | 'finish',
+  step: AnyNodeStepName,
   importFrom?: string,
 ): Promise<NodeStep> {
   const context = await contextOf(node, 'etcd');
@@ -181,6 +181,14 @@ describe('the steps of the CA of external etcd', () => {
     for (const name of ['ca-next.crt', 'ca-previous.crt', 'ca.key', 'ca-previous.key']) {
       await assert.rejects(access(join(node.certificates, 'etcd', name)), { code: 'ENOENT' });
     }
+  });
+
+  it('abort is refused, because no key of the old CA is on the node', async (t) => {
+    const node = await externalNode(t);
+    await trusted(node);
+    const { obstacles, tasks } = await plan(node, 'abort');
+    assert.match(obstacles[0]?.remedy ?? '', /apply trust --ca etcd --undo;/);
+    assert.deepEqual(tasks, []);
   });
 
   it('trust is refused while the key of the CA is on the node', async (t) => {

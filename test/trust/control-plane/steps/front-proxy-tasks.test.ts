@@ -3,7 +3,7 @@ import { readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { describe, it } from 'node:test';
-import type { NodeStep, NodeStepName } from '../../../../src/trust/control-plane/node-step.ts';
+import type { AnyNodeStepName, NodeStep } from '../../../../src/trust/control-plane/node-step.ts';
 import { openssl } from '../../../core/openssl.ts';
 import { authorityOf } from '../../../pki/renewal/openssl-authority.ts';
 import type { KubeadmTree } from '../../../pki/renewal/renewal-tree.ts';
@@ -28,11 +28,11 @@ async function created(context: TestContext): Promise<KubeadmTree> {
   return copy;
 }
 
-function plan(node: KubeadmTree, step: NodeStepName): Promise<NodeStep> {
+function plan(node: KubeadmTree, step: AnyNodeStepName): Promise<NodeStep> {
   return planOf(node, step, 'front-proxy');
 }
 
-async function walk(node: KubeadmTree, ...steps: readonly NodeStepName[]): Promise<void> {
+async function walk(node: KubeadmTree, ...steps: readonly AnyNodeStepName[]): Promise<void> {
   for (const step of steps) await writeStep(await plan(node, step));
 }
 
@@ -74,6 +74,34 @@ describe('planNodeStep() for the CA front-proxy', () => {
     assert.match(after.verified, /: OK/);
   });
 
+  it('abort goes back by one step, and leaves the names of kubeadm', async (context) => {
+    const node = await created(context);
+    const names = (await readdir(tree.certificates)).toSorted();
+    const old = await textIn(node, 'front-proxy-ca.crt');
+    const next = await textIn(node, 'front-proxy-ca-next.crt');
+    await walk(node, 'trust', 'switch');
+    assert.deepEqual(changedFiles(await plan(node, 'abort')), [
+      'front-proxy-client: front-proxy-client.crt (a certificate from the old CA)',
+      'front-proxy-client: front-proxy-client.key (a new key)',
+      'trusted CAs: front-proxy-ca.key (the key of the old CA)',
+      'trusted CAs: front-proxy-ca.crt (the old CA, then the new CA)',
+      'files of the rollover: front-proxy-ca-previous.key (removed)',
+      'files of the rollover: front-proxy-ca-previous.crt (removed)',
+    ]);
+    await walk(node, 'abort');
+    assert.equal(await textIn(node, 'front-proxy-ca.crt'), old + next);
+    assert.deepEqual(changedFiles(await plan(node, 'trust')), []);
+    assert.deepEqual(changedFiles(await plan(node, 'abort')), [
+      'trusted CAs: front-proxy-ca.crt (the old CA)',
+      'files of the rollover: front-proxy-ca-next.key (removed)',
+      'files of the rollover: front-proxy-ca-next.crt (removed)',
+    ]);
+    await walk(node, 'abort');
+    assert.equal(await textIn(node, 'front-proxy-ca.crt'), old);
+    assert.deepEqual((await readdir(node.certificates)).toSorted(), names);
+    assert.match((await factsOf(node)).verified, /: OK/);
+  });
+
   it('writes both CAs into another file of --requestheader-client-ca-file', async (context) => {
     const node = await created(context);
     const file = join(node.certificates, 'proxies.crt');
@@ -93,13 +121,18 @@ describe('planNodeStep() for the CA front-proxy', () => {
 
   it('refuses a step before the previous one, and trust after the switch', async (context) => {
     const node = await created(context);
-    const refused = async (step: NodeStepName): Promise<string | undefined> =>
+    const refused = async (step: AnyNodeStepName): Promise<string | undefined> =>
       (await plan(node, step)).obstacles[0]?.message;
     assert.equal(await refused('switch'), 'the step trust is not complete on this node');
     await walk(node, 'trust');
     assert.equal(await refused('finish'), 'the step switch is not complete on this node');
     await walk(node, 'switch');
     assert.match((await refused('trust')) ?? '', /^the step switch has begun on this node/);
+    await writeFile(
+      join(node.certificates, 'front-proxy-ca.crt'),
+      await textIn(node, 'front-proxy-ca-next.crt'),
+    );
+    assert.match((await refused('abort')) ?? '', /no longer has the old CA/);
   });
 
   it('refuses to switch if kube-apiserver uses another client certificate', async (context) => {

@@ -12,6 +12,7 @@ import {
 } from '../../../../src/trust/control-plane/steps/rollover-undo.ts';
 import type { NodePlaces } from '../../../../src/trust/control-plane/node-files.ts';
 import { deleteCopies } from '../../../../src/trust/control-plane/undo.ts';
+import { defaultDirectories } from '../../../../src/pki/layout.ts';
 import { rolloverDirectory } from '../../../../src/pki/renewal/rollover-runs.ts';
 import { authorityOf } from '../../../pki/renewal/openssl-authority.ts';
 import type { StepNode } from '../step-node.ts';
@@ -55,16 +56,17 @@ describe('certificatesByNext()', () => {
 });
 
 describe('lostOld()', () => {
+  const places = { ca: 'kubernetes', directories: defaultDirectories } as const;
   const key = { path: 'ca-previous.key', object: createPrivateKey(authorityOf().key) };
 
   it('finds nothing while every API server accepts the old CA and the node has its key', () => {
-    assert.deepEqual(lostOld({ old: { key } }, { probes: [probe('cp1', 'next')] }), []);
+    assert.deepEqual(lostOld({ ...places, old: { key } }, { probes: [probe('cp1', 'next')] }), []);
   });
 
   it('names the API servers that reject the old CA', () => {
     const finished = { ...probe('cp2', 'next'), byOld: { kind: 'rejected' } } as const;
     const [found, ...others] = lostOld(
-      { old: { key } },
+      { ...places, old: { key } },
       { probes: [probe('cp1', 'next'), finished] },
     );
     assert.deepEqual([found?.objects, others], [['cp2'], []]);
@@ -72,8 +74,8 @@ describe('lostOld()', () => {
   });
 
   it('refuses a node without the key of the old CA', () => {
-    const [found] = lostOld({ old: {} }, { probes: [probe('cp1', 'next')] });
-    assert.equal(found?.remedy, 'Restore ca-previous.key from a backup, or complete the rollover');
+    const [found] = lostOld({ ...places, old: {} }, { probes: [probe('cp1', 'next')] });
+    assert.match(found?.remedy ?? '', /^Restore \S+\/ca-previous\.key from a backup/);
   });
 });
 
