@@ -23,6 +23,7 @@ import {
   signAll,
   signWithOpensslCa,
 } from './external-tree.ts';
+import { authorityOf } from './openssl-authority.ts';
 import { requestFor, sharedTree } from './renewal-tree.ts';
 
 const model = sharedTree();
@@ -57,6 +58,31 @@ describe('renew() from a folder', () => {
     assert.deepEqual(await readdir(pendingFolder(tree)), []);
     await rollBackTo(requestFor(tree), { time: undefined, force: false });
     assert.deepEqual(await filesOf(tree), previous);
+  });
+
+  it('takes certificates from the new CA of a rollover, and embeds both CAs', async (context) => {
+    const tree = await externalTree(context, model);
+    const next = authorityOf({ subject: '/CN=kubernetes 2026-11' });
+    const both = Buffer.concat([tree.authorities.ca.certificate, next.certificate]);
+    await writeFile(authorityFile('ca', tree), both);
+    const issued = kubeadmCertificates.filter(({ authority }) => authority === 'ca');
+    await exportFor(
+      tree,
+      issued.map(({ name }) => name),
+    );
+    for (const { name } of issued) {
+      const certificate = sign(join(tree.csrs, `${name}.csr`), next);
+      await writeFile(join(tree.signed, `${name}.crt`), certificate);
+    }
+    assert.equal((await importInto(tree)).renewed.length, issued.length);
+    const [, authority] = await readCertificates(both);
+    for (const { name, kind, file } of issued) {
+      const leaf = await existing(tree, name);
+      assert.ok(authority && leaf.openssl.verify(authority.openssl.publicKey), name);
+      if (kind === 'pair') continue;
+      const kubeconfig = await readFile(fileOf({ kind, file }, tree), 'utf8');
+      assert.ok(kubeconfig.includes(both.toString('base64')), name);
+    }
   });
 
   it('accepts a certificate of openssl ca, which has its own order of the subject', async (context) => {

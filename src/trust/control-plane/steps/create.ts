@@ -96,7 +96,7 @@ async function readOld(
   if (key === undefined) {
     throw new AgentError('CA_EXTERNAL', `the key of the old CA, ${keyPath}, does not exist`, {
       remedy:
-        'Run this command on a control-plane node that has the key; apply does not support a CA whose key is elsewhere',
+        'Run this command on a control-plane node that has the key. For a CA whose key is elsewhere, see "An external CA" in docs/ca-rollover.md',
     });
   }
   requireSigningKey(key, keyPath);
