@@ -18,7 +18,7 @@ const manager = 'kube-controller-manager.service';
 const dropIns = `/etc/systemd/system/${manager}.d`;
 const dropIn = `${dropIns}/zz-nodecertd.conf`;
 
-describe('ca-rollover apply with systemd units', { skip, timeout: scaled(900_000) }, () => {
+describe('ca-rollover apply with systemd units', { skip, timeout: scaled(1_800_000) }, () => {
   let plane: UnitControlPlane;
   before(async () => {
     plane = await UnitControlPlane.start();
@@ -32,7 +32,32 @@ describe('ca-rollover apply with systemd units', { skip, timeout: scaled(900_000
   }
 
   async function run(...args: readonly string[]) {
-    return plane.nodecertd('ca-rollover', 'apply', ...args, '--ca', 'kubernetes', '--yes');
+    const ca = args.includes('--ca') ? [] : ['--ca', 'kubernetes'];
+    return plane.nodecertd('ca-rollover', 'apply', ...args, ...ca, '--yes');
+  }
+
+  /** Of the components that read the CA of etcd. */
+  async function etcdPids(): Promise<string[]> {
+    return [await plane.mainPid('etcd'), await plane.mainPid('kube-apiserver')];
+  }
+
+  /** Also that both processes are other ones than before. */
+  async function requireRestarts(before: readonly string[]): Promise<void> {
+    const now = await etcdPids();
+    for (const [at, pid] of now.entries()) assert.notEqual(pid, before[at]);
+    await plane.untilReady();
+  }
+
+  /** The certificates of etcd, of kube-apiserver and of its clients are from the only CA. */
+  async function requireIssued(ca: string, ...leaves: readonly string[]): Promise<void> {
+    const paths = leaves.map((leaf) => `${leaf}.crt`);
+    await plane.container.must(
+      'bash',
+      '-ec',
+      `cd ${pki}; openssl verify -CAfile ${ca} ${paths.join(' ')}`,
+    );
+    const count = await plane.container.must('grep', '-c', 'BEGIN CERTIFICATE', `${pki}/${ca}`);
+    assert.equal(count, '1\n');
   }
 
   /** Every file of the control plane and of the drop-in, without the copies of nodecertd. */
@@ -88,7 +113,7 @@ describe('ca-rollover apply with systemd units', { skip, timeout: scaled(900_000
   });
 
   it('replaces the CA without a failed request', async () => {
-    const pids = [await plane.mainPid('etcd'), await plane.mainPid('kube-apiserver')];
+    const pids = await etcdPids();
     const command = await managerCommand();
     using prober = await plane.probe();
     await apply('trust');
@@ -101,8 +126,7 @@ describe('ca-rollover apply with systemd units', { skip, timeout: scaled(900_000
     const { failures, requests } = await prober.stop();
     assert.deepEqual(failures, []);
     assert.ok(requests > 0);
-    const now = [await plane.mainPid('etcd'), await plane.mainPid('kube-apiserver')];
-    assert.deepEqual(now, pids);
+    assert.deepEqual(await etcdPids(), pids);
     // Otherwise G7 waits six minutes for its connections to kubelets.
     await plane.container.must('systemctl', 'restart', 'kube-apiserver');
     await plane.untilReady();
@@ -113,6 +137,49 @@ describe('ca-rollover apply with systemd units', { skip, timeout: scaled(900_000
     await requireSigning(/issuer=CN = kubernetes \d{4}-\d\d$/m);
     const left = await plane.container.must('bash', '-c', `cd ${pki}; echo ca*`);
     assert.equal(left, 'ca.crt ca.key\n');
+  });
+
+  it('replaces the CA of etcd, and restarts etcd and kube-apiserver in trust and finish', async () => {
+    const ca = ['--ca', 'etcd'];
+    const interrupted = [...ca, '--accept-etcd-interruption'];
+    await apply('create', ...ca);
+    const before = await files();
+    const { code, stdout } = await run('trust', ...ca);
+    assert.equal(code, 3, stdout);
+    assert.match(stdout, /E1 members: etcd has 1 member,/);
+    let pids = await etcdPids();
+    await apply('trust', ...interrupted);
+    await requireRestarts(pids);
+    pids = await etcdPids();
+    await apply('trust', '--undo', ...interrupted);
+    assert.equal(await files(), before);
+    await requireRestarts(pids);
+    await apply('trust', ...interrupted);
+    pids = await etcdPids();
+    await apply('switch', ...ca);
+    await apply('switch', '--undo', ...ca);
+    await apply('switch', ...ca);
+    assert.deepEqual(await etcdPids(), pids);
+    await apply('finish', ...interrupted, '--clients-ok', '--old-key', 'destroy');
+    await requireRestarts(pids);
+    const leaves = ['etcd/server', 'etcd/peer', 'etcd/healthcheck-client', 'apiserver-etcd-client'];
+    await requireIssued('etcd/ca.crt', ...leaves);
+    await plane.kubectl('create', 'configmap', 'after-etcd');
+  });
+
+  it('replaces the CA of the front proxy without a restart', async () => {
+    const ca = ['--ca', 'front-proxy'];
+    await apply('create', ...ca);
+    const before = await files();
+    const pids = await etcdPids();
+    await apply('trust', ...ca);
+    await apply('trust', '--undo', ...ca);
+    assert.equal(await files(), before);
+    await apply('trust', ...ca);
+    await apply('switch', ...ca);
+    await apply('finish', ...ca, '--old-key', 'destroy');
+    assert.deepEqual(await etcdPids(), pids);
+    await requireIssued('front-proxy-ca.crt', 'front-proxy-client');
   });
 
   async function waitFor(goal: string, ...options: readonly string[]): Promise<void> {

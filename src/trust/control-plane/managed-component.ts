@@ -31,7 +31,9 @@ export function managedComponent(
   });
 }
 
-function isManaged(component: Component | undefined): component is StaticPod | UnitComponent {
+export function isManaged(
+  component: Component | undefined,
+): component is StaticPod | UnitComponent {
   return component !== undefined && component.source.kind !== 'process';
 }
 
@@ -50,7 +52,11 @@ const usedFiles = {
     ['kube-controller-manager', 'controller-manager.conf', 'kubeconfig'],
     ['kube-scheduler', 'scheduler.conf', 'kubeconfig'],
   ],
-  etcd: [['kube-apiserver', 'apiserver-etcd-client', 'etcd-certfile']],
+  etcd: [
+    ['kube-apiserver', 'apiserver-etcd-client', 'etcd-certfile'],
+    ['etcd', 'etcd-server', 'cert-file'],
+    ['etcd', 'etcd-peer', 'peer-cert-file'],
+  ],
   'front-proxy': [['kube-apiserver', 'front-proxy-client', 'proxy-client-cert-file']],
 } as const satisfies Record<CaName, readonly (readonly [ComponentName, string, string])[]>;
 

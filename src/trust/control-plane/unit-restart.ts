@@ -33,12 +33,16 @@ async function must(args: readonly string[], systemctl: string | undefined): Pro
   });
 }
 
-/** The units whose files a run has restored. A task that restarts a component has its name. */
+/**
+ * The units whose files a run has restored. A task that restarts a component has its name. The task of etcd
+ * changes the CA that kube-apiserver reads too, also only when it starts.
+ */
 export function unitsOf(
   files: readonly Pick<RestorableFile, 'item'>[],
   restarts: Restarts,
 ): ComponentRestart[] {
   const items = new Set(files.map(({ item }) => item));
+  if (items.has('etcd')) items.add('kube-apiserver');
   return [...restarts.values()].filter(
     ({ component, by }) => by.kind === 'unit' && items.has(component),
   );

@@ -42,4 +42,17 @@ describe('unitsOf()', () => {
     const pods = new Map([[restart.component, restart]]);
     assert.deepEqual(unitsOf([{ item: 'kube-scheduler' }], pods), []);
   });
+
+  it('has the units of etcd and kube-apiserver, which read the CA of etcd when they start', async (test) => {
+    const { restart } = await unitNode(test);
+    const names = ['etcd', 'kube-apiserver', 'kube-scheduler'] as const;
+    const restarts = new Map(
+      names.map((component) => {
+        const by = { kind: 'unit', unit: `${component}.service` } as const;
+        return [component, { ...restart, component, by }];
+      }),
+    );
+    const found = unitsOf([{ item: 'etcd' }], restarts).map(({ component }) => component);
+    assert.deepEqual(found, ['etcd', 'kube-apiserver']);
+  });
 });

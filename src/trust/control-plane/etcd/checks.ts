@@ -3,7 +3,6 @@ import { formatHostPort } from '../../../core/host-port.ts';
 import { printable } from '../../../core/printable.ts';
 import { componentEndpoints } from '../../../pki/components/component-endpoints.ts';
 import { keyFileOf } from '../../../pki/layout.ts';
-import { podLogCommand } from '../../../pki/renewal/component-start.ts';
 import { checkControlPlane } from '../../../pki/renewal/control-plane-check.ts';
 import type { RolloverSide } from '../../cluster/gate.ts';
 import { mintProbe } from '../../cluster/probe-certificate.ts';
@@ -13,6 +12,7 @@ import type { CheckContext } from '../check.ts';
 import { waitUntilFine } from '../check.ts';
 import { bothSides, signingAuthority, trustFault } from '../client-trust.ts';
 import type { PairName } from '../leaf.ts';
+import { logOf } from '../managed-component.ts';
 import { pairPath } from '../leaf.ts';
 import type { RolloverNode } from '../node-files.ts';
 import type { EtcdAccess } from './access.ts';
@@ -46,7 +46,7 @@ export async function requireTrust(
   };
   await waitUntilFine(context, signal, {
     code: 'CERT_UNTRUSTED',
-    log: podLogCommand('etcd'),
+    log: logOf(context.node.components, 'etcd'),
     faultNow,
   });
 }
@@ -59,7 +59,7 @@ export async function requireMembers(context: CheckContext, signal: AbortSignal)
   const access = accessOf(context.node);
   const faultNow = async (): Promise<string | undefined> =>
     (await inspectEtcd(access, signal)).problems[0]?.message;
-  const log = `${podLogCommand('etcd')} # on the node of that member`;
+  const log = `${logOf(context.node.components, 'etcd')} # on the node of that member`;
   await waitUntilFine(context, signal, { code: 'CERT_UNTRUSTED', log, faultNow });
 }
 
@@ -138,7 +138,7 @@ export async function requireAccepted(
       return `${path} cannot be tried: ${printable(describeError(error), 200)}`;
     }
   };
-  const log = podLogCommand('etcd');
+  const log = logOf(node.components, 'etcd');
   await waitUntilFine(context, signal, { code: 'CERT_UNTRUSTED', log, faultNow });
 }
 

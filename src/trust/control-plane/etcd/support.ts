@@ -6,6 +6,7 @@ import { exists } from '../../../sys/exists.ts';
 import type { GateReason } from '../../cluster/gate.ts';
 import type { DialedServer } from '../../cluster/served-leaf.ts';
 import { pairPath } from '../leaf.ts';
+import { isManaged } from '../managed-component.ts';
 import type { RolloverNode } from '../node-files.ts';
 import { caPath } from '../node-files.ts';
 import { serverAt } from './member-probes.ts';
@@ -21,8 +22,8 @@ export function externalEtcd(components: readonly Component[]): DialedServer[] |
   return urls.length > 0 && urls.every(isElsewhere) ? urls.flatMap(serverAt) : undefined;
 }
 
-function isOwnEtcd({ name, source }: Component): boolean {
-  return name === 'etcd' && source.kind !== 'process';
+function isOwnEtcd(component: Component): boolean {
+  return component.name === 'etcd' && isManaged(component);
 }
 
 function isElsewhere(url: URL): boolean {
@@ -43,9 +44,9 @@ export function hasExternalEtcd({
  */
 export async function etcdObstacles(node: RolloverNode): Promise<GateReason[]> {
   if (externalEtcd(node.components) !== undefined) return externalObstacles(node);
-  const etcd = staticPodIn(node, 'etcd');
+  const etcd = managedIn(node, 'etcd');
   if (etcd === undefined) return [withoutEtcd];
-  const server = staticPodIn(node, 'kube-apiserver');
+  const server = managedIn(node, 'kube-apiserver');
   if (server === undefined) return [withoutApiServer];
   const ca = { tree: node.tree, own: caPath(node, 'trusted') };
   const files = await Promise.all([
@@ -57,7 +58,7 @@ export async function etcdObstacles(node: RolloverNode): Promise<GateReason[]> {
 }
 
 async function externalObstacles(node: RolloverNode): Promise<GateReason[]> {
-  const server = staticPodIn(node, 'kube-apiserver');
+  const server = managedIn(node, 'kube-apiserver');
   if (server === undefined) return [withoutApiServer];
   const client = pairPath(node, 'apiserver-etcd-client');
   const ca = { tree: node.tree, own: caPath(node, 'trusted') };
@@ -82,17 +83,17 @@ async function needlessKey(node: RolloverNode): Promise<GateReason[]> {
   ];
 }
 
-function staticPodIn(
+function managedIn(
   { components }: Pick<RolloverNode, 'components'>,
   name: 'etcd' | 'kube-apiserver',
 ): Component | undefined {
-  return components.find((one) => one.name === name && one.source.kind === 'static-pod');
+  return components.find((one) => one.name === name && isManaged(one));
 }
 
 const withoutEtcd: GateReason = {
   state: 'waiting',
   message:
-    'no static pod on this node runs etcd, and kube-apiserver does not use etcd on other machines over TLS',
+    'no static pod and no unit on this node runs etcd, and kube-apiserver does not use etcd on other machines over TLS',
   remedy:
     'Start etcd on this node. If it runs on other machines, kube-apiserver --etcd-servers has to name all of them as https://HOST:PORT',
 };
@@ -100,8 +101,8 @@ const withoutEtcd: GateReason = {
 const withoutApiServer: GateReason = {
   state: 'waiting',
   message:
-    'no static pod on this node runs kube-apiserver, which has to restart to trust another CA of etcd',
-  remedy: 'Run this command on a control-plane node that kubeadm made',
+    'no static pod and no unit on this node runs kube-apiserver, which has to restart to trust another CA of etcd',
+  remedy: 'Run this command on a control-plane node',
 };
 
 async function otherFile(
@@ -116,7 +117,7 @@ async function otherFile(
     {
       state: 'waiting',
       message: `${component.name} has ${named === undefined ? 'no file' : `the file ${named}`} as --${flag}, and not ${own}`,
-      remedy: `Set --${flag}=${own} in the manifest of ${component.name}, as kubeadm does`,
+      remedy: `Set --${flag}=${own} in the manifest or the unit of ${component.name}, as kubeadm does`,
     },
   ];
 }

@@ -22,7 +22,7 @@ export async function etcdTrustTasks(context: CheckContext): Promise<FileTask[]>
   const { node } = context;
   return [
     fileTask(
-      'trusted CAs',
+      'etcd',
       [caReplacement(node, 'trusted', bothCas), await keyReplacement(node, 'trusted', 'old')],
       etcdRestart(context, bothCas),
     ),
@@ -81,7 +81,7 @@ async function aloneTasks(context: CheckContext, by: RolloverSide): Promise<File
   const { node } = context;
   return [
     fileTask(
-      'trusted CAs',
+      'etcd',
       [await keyReplacement(node, 'trusted', by), caReplacement(node, 'trusted', [by])],
       etcdRestart(context, [by]),
     ),

@@ -107,7 +107,8 @@ export function memberReasons(
   ];
 }
 
-const readLog = 'crictl logs "$(crictl ps --all --quiet --name etcd | head -1)"';
+const readLog =
+  'crictl logs "$(crictl ps --all --quiet --name etcd | head -1)", or of a unit: journalctl --unit etcd';
 
 /** The node may be off. A step must not go on without its member: it could not join again. */
 function remedyElsewhere({ id, name }: EtcdMember, { own }: EtcdView): string {
