@@ -48,8 +48,9 @@ export interface StepResult {
 }
 
 /**
- * Does one task after the other. The first failure ends the run: the files of that task are
- * restored, and the tasks before it stay done. If they cannot be restored, the run stays interrupted.
+ * Does one task after the other. The first failure ends the run: the files of that task are restored,
+ * unless it only restarts a component, and the tasks before it stay done. If they cannot be restored, the
+ * run stays interrupted.
  * The caller has locked the directory and completed an interrupted run.
  * @throws AgentError STORE_* if not even the folder of the run can be created; COMPONENT_RESTART
  * before the first change if a restart cannot succeed; INTERNAL if two tasks change one file
@@ -70,7 +71,7 @@ export async function runStep(
       environment.onTask?.(task);
       const ended = await runTask(run, task, environment);
       run = ended.run;
-      done.push(ended.result);
+      done.push(await ended.result());
     } catch (error) {
       failed = { name: task.name, failure: toFailure(error) };
       if (error instanceof UnrestoredError) return { done, folder: run.folder, failed };
@@ -144,8 +145,10 @@ export function caOf({ manifest }: Run): string {
 }
 
 interface Ended {
+  /** With the changes of the task. */
   readonly run: Run;
-  readonly result: DoneTask;
+  /** Throws if the component does not work after a restart that stays. */
+  readonly result: () => DoneTask | Promise<DoneTask>;
 }
 
 async function runTask(run: Run, task: StepTask, environment: StepEnvironment): Promise<Ended> {
@@ -155,7 +158,7 @@ async function runTask(run: Run, task: StepTask, environment: StepEnvironment): 
       return runFileTask(run, task, environment);
     case 'cluster':
       if (!task.isDone) await task.run(environment.signal);
-      return { run, result: { name, isChanged: !task.isDone } };
+      return { run, result: () => ({ name, isChanged: !task.isDone }) };
     default:
       return task satisfies never;
   }
@@ -169,7 +172,7 @@ async function runFileTask(run: Run, task: FileTask, environment: StepEnvironmen
   const changes = await withRestart(files?.changes ?? [], restart, environment);
   if (changes.length === 0 && restart === undefined) {
     await check?.(signal);
-    return { run, result: { name, isChanged: false } };
+    return { run, result: () => ({ name, isChanged: false }) };
   }
   const isHealthy = restart && (await expectRestart(restart, environment));
   /** With the previous files. */
@@ -187,19 +190,29 @@ async function runFileTask(run: Run, task: FileTask, environment: StepEnvironmen
     }
   };
   // A unit that is older than its files restarts without a change of a file.
-  if (changes.length === 0) return { run, result: await prove() };
-  const item = { name, changes: changes.map((change) => ({ ...change, item: name })), prove };
+  if (changes.length === 0) return { run, result: prove };
+  const item = { name, changes: changes.map((change) => ({ ...change, item: name })) };
+  const isRestartOnly = (files?.changes ?? []).length === 0;
+  const restoreCommand = undoCommand({ step, ca });
+  // The manifest from before would restart the component again, with the same files.
+  if (isRestartOnly) {
+    const begun = await changeItem(run, { ...item, restoreCommand, prove: done }, environment);
+    return { run: begun.run, result: prove };
+  }
   try {
-    return await changeItem(
+    const { run: begun, result } = await changeItem(
       run,
-      { ...item, restoreCommand: undoCommand({ step, ca }) },
+      { ...item, restoreCommand, prove },
       environment,
     );
+    return { run: begun, result: () => result };
   } catch (error) {
     if (isHealthyAgain === undefined || error instanceof UnrestoredError) throw error;
     throw await afterRestoration(error, isHealthyAgain);
   }
 }
+
+async function done(): Promise<void> {}
 
 /** The manifest belongs to the change, so that its restoration restarts the component again. */
 async function withRestart(

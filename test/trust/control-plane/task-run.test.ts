@@ -130,6 +130,26 @@ describe('runStep()', () => {
     assert.equal(await node.read('scheduler.conf'), 'trusts both');
   });
 
+  it('restarts a component only once that does not start with files that are right', async (test) => {
+    const node = await stepNode(test);
+    await node.write('scheduler.conf', 'trusts both');
+    node.answer = 500;
+    const { failed, folder = '' } = await node.run([schedulerTask(node)]);
+    assert.equal(failed?.failure.code, 'COMPONENT_RESTART');
+    assert.match(
+      failed.failure.message,
+      /not healthy 2m after its restart: \/healthz answers 500$/,
+    );
+    assert.notEqual(await readFile(node.manifest, 'utf8'), node.text);
+    assert.ok(!(await readdir(node.proc)).includes(`${Number(pids.component) + 2}`));
+    // An undo of the step restarts it.
+    const { changes = [] } = (await readManifest(folder)) ?? {};
+    assert.deepEqual(
+      changes.map(({ path }) => path),
+      [node.manifest],
+    );
+  });
+
   it('checks a task whose files are right, because an earlier run may not have', async (test) => {
     const node = await stepNode(test);
     await node.run([trusted]);
