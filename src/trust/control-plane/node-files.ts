@@ -1,5 +1,5 @@
 import type { KeyObject } from 'node:crypto';
-import { AgentError } from '../../core/errors.ts';
+import { AgentError, hasCode } from '../../core/errors.ts';
 import type { LocalKubelet } from '../../kubelet/local-kubelet.ts';
 import type { Component } from '../../pki/components/component.ts';
 import { findLocalNode } from '../../pki/inventory/local-inventory.ts';
@@ -216,10 +216,19 @@ export async function certificatesAt(
   return content && readCertificatesOf(path, content.bytes);
 }
 
-/** Undefined if the file does not exist or has no usable key; a step then writes it again. */
+/**
+ * Undefined if the file does not exist or has no usable key; a step then writes it again. A file that
+ * cannot be read may have the only copy of a key.
+ * @throws AgentError STORE_*
+ */
 export async function keyAt(tree: Tree, path: string): Promise<KeyObject | undefined> {
   const { physical } = await tree.locate(path);
-  return readKeyFile(physical).catch(() => undefined);
+  try {
+    return await readKeyFile(physical);
+  } catch (error) {
+    if (hasCode(error, 'PAIR_MALFORMED', 'KEY_UNSUPPORTED')) return undefined;
+    throw error;
+  }
 }
 
 export type CaPlaces = Pick<NodePlaces, 'ca' | 'directories'>;

@@ -1,4 +1,4 @@
-import { AgentError } from '../../core/errors.ts';
+import { AgentError, hasCode } from '../../core/errors.ts';
 import { fileIn } from '../../pki/components/component-flags.ts';
 import { keyFileOf } from '../../pki/layout.ts';
 import { haveSameKey } from '../../pki/renewal/certificate-chain.ts';
@@ -53,14 +53,14 @@ function issuedNames(node: RolloverNode): readonly PairName[] {
 async function hasKubeconfigByNext(node: RolloverNode): Promise<boolean> {
   if (node.ca !== 'kubernetes') return false;
   for (const name of kubeconfigNames) {
-    const [isByNext] = await areByNext(node, [name]).catch(unlessUnreadable);
+    const [isByNext] = await areByNext(node, [name]).catch(unlessUnparsable);
     if (isByNext === true) return true;
   }
   return false;
 }
 
-function unlessUnreadable(error: unknown): boolean[] {
-  if (error instanceof AgentError) return [];
+function unlessUnparsable(error: unknown): boolean[] {
+  if (error instanceof AgentError && !hasCode(error, 'STORE_IO', 'STORE_PERMISSIONS')) return [];
   throw error;
 }
 

@@ -119,6 +119,9 @@ export async function textIn(
   return readFile(join(certificates, name), 'utf8');
 }
 
+/** Its first page is not mapped, so a read of it fails with EIO, also for root. */
+export const unreadableFile = '/proc/self/mem';
+
 /** A manifest without the mark of its last restart. */
 export function withoutAnnotation(text: string): string {
   return text.replace(/^ *nodecertd\.io\/restarted-at: .*\n/m, '');

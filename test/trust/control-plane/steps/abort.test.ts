@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
-import { copyFile, readFile, writeFile } from 'node:fs/promises';
+import { copyFile, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { describe, it } from 'node:test';
@@ -16,6 +16,7 @@ import {
   manifestIn,
   plan,
   textIn,
+  unreadableFile,
   walk,
   withoutAnnotation,
   write,
@@ -191,6 +192,18 @@ describe('abortTasks()', () => {
     assert.equal(await stageOf(node), 'switch');
     await walk(node, 'finish');
     assert.deepEqual([...(await digestsOf(node)).keys()], [...node.before.keys()]);
+  });
+
+  it('ends with the error of a kubeconfig that cannot be read', async (context) => {
+    const node = await nodeAfter(context, 'trust', 'switch');
+    const { tasks } = await plan(node, 'abort');
+    for (const task of tasks.slice(0, -1)) await write(task);
+    // Only admin.conf shows that the stage is not over.
+    const path = join(node.kubernetes, 'admin.conf');
+    assert.equal(await stageOf(node), 'switch');
+    await rm(path);
+    await symlink(unreadableFile, path);
+    await assert.rejects(stageOf(node), { code: 'STORE_IO' });
   });
 
   it('refuses a node that no longer trusts the old CA', async (context) => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir, stat, writeFile } from 'node:fs/promises';
+import { readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { describe, it } from 'node:test';
@@ -13,6 +13,7 @@ import {
   manifestIn,
   plan as planOf,
   textIn,
+  unreadableFile,
   writeManifests,
   writeStep,
 } from '../rollover-tree.ts';
@@ -152,6 +153,15 @@ describe('planNodeStep() for the CA front-proxy', () => {
       code: 'CONFIG_INVALID',
       message: /\/other\.crt as --proxy-client-cert-file/,
     });
+  });
+
+  it('does not take a key that cannot be read for a missing key', async (context) => {
+    const node = await created(context);
+    await walk(node, 'trust');
+    const key = join(node.certificates, 'front-proxy-ca.key');
+    await rm(key);
+    await symlink(unreadableFile, key);
+    await assert.rejects(plan(node, 'switch'), { code: 'STORE_IO', message: /cannot read .*mem/ });
   });
 });
 
