@@ -27,6 +27,11 @@ export interface RunRecovery {
    * After an error or a crash, the next command calls it again.
    */
   readonly onRestored?: (files: readonly Pick<RestorableFile, 'item'>[]) => Promise<void>;
+  /**
+   * True for a file whose change restarts a program that reads files of other items, so that a rollback
+   * restores it after them.
+   */
+  readonly isRestoredLast?: (file: Pick<RestorableFile, 'item'>) => boolean;
   /** Restored files get the current time instead of their original one. */
   readonly touches?: true;
 }
@@ -112,9 +117,13 @@ export async function rollBack(
   { runs, target, force }: { readonly runs: Runs; readonly target: Run; readonly force: boolean },
   recovery: Omit<RunRecovery, 'clock'>,
 ): Promise<void> {
-  const { tree, directory, copyAttributes, onRestored } = recovery;
+  const { tree, directory, copyAttributes, onRestored, isRestoredLast = () => false } = recovery;
   const undone = runsSince(runs, target);
-  const files = await inspectFiles(tree, restorations(undone));
+  const found = await inspectFiles(tree, restorations(undone));
+  const files = [
+    ...found.filter((file) => !isRestoredLast(file)),
+    ...found.filter((file) => isRestoredLast(file)),
+  ];
   const restored = restorable(files, force ? { ...recovery, laterChanges: 'discard' } : recovery);
   await writeManifest({ ...target, manifest: { ...target.manifest, state: 'reverting' } });
   await restoreFiles(restored, copyAttributes);

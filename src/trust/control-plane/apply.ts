@@ -18,7 +18,7 @@ import type { StepResult } from './task-run.ts';
 import { runsOf, runStep } from './task-run.ts';
 import type { CaName, StepTask } from './task.ts';
 import type { UndoPreview } from './undo.ts';
-import { deleteCopies, previewUndo, undoStep } from './undo.ts';
+import { deleteCopies, isRestoredLast, previewUndo, undoStep } from './undo.ts';
 import { restartUnits, unitsOf } from './unit-restart.ts';
 
 export interface ApplyRequest extends StepRequest {
@@ -191,7 +191,8 @@ function environmentOf(
   const onRestored: RunRecovery['onRestored'] = (files) =>
     restartUnits(unitsOf(files, restarts), {});
   const laterChanges = laterChangesOf(request.ca);
-  return { tree, directory, clock, copyAttributes, laterChanges, onRestored, restarts, signal };
+  const common = { tree, directory, clock, copyAttributes, laterChanges, restarts, signal };
+  return { ...common, onRestored, isRestoredLast };
 }
 
 function laterChangesOf(ca: CaName): NonNullable<RunRecovery['laterChanges']> {

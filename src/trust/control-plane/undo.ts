@@ -19,6 +19,14 @@ export interface UndoEnvironment extends RunRecovery, RestartEnvironment {
   readonly restarts: Restarts;
 }
 
+/**
+ * kube-apiserver restarts because of the CA file that belongs to the task of etcd. If its manifest were
+ * restored first, a crash before that file would leave it with the CAs of the step.
+ */
+export function isRestoredLast({ item }: { readonly item?: string }): boolean {
+  return item === 'kube-apiserver';
+}
+
 /** The step whose files are restored. */
 export interface UndoneStep {
   readonly ca: CaName;

@@ -1,10 +1,16 @@
 import assert from 'node:assert/strict';
 import { readFile, readdir, writeFile } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { describe, it } from 'node:test';
 import { readRuns } from '../../../src/store/run-folder.ts';
 import { writeManifest } from '../../../src/store/run-manifest.ts';
 import type { RunState } from '../../../src/store/run-manifest.ts';
-import { deleteCopies, previewUndo, undoStep } from '../../../src/trust/control-plane/undo.ts';
+import {
+  deleteCopies,
+  isRestoredLast,
+  previewUndo,
+  undoStep,
+} from '../../../src/trust/control-plane/undo.ts';
 import type { FileTaskSpec, StepNode } from './step-node.ts';
 import { stepNode } from './step-node.ts';
 import { restartCalls, unitNode } from './step-unit.ts';
@@ -51,6 +57,18 @@ describe('undoStep()', () => {
     assert.deepEqual(await node.files(), before);
     assert.deepEqual(restarted, [{ component: 'kube-scheduler', tookMs: 5_000 }]);
     assert.deepEqual(await readdir(node.environment.directory), []);
+  });
+
+  it('restores the manifest of kube-apiserver after the files that it reads', async (test) => {
+    const node = await stepNode(test);
+    await node.write('server.yaml', 'before');
+    await node.run([trusted, { name: 'kube-apiserver', texts: { 'server.yaml': 'restarted' } }]);
+    const restored: string[] = [];
+    const copyAttributes = async (path: string): Promise<void> => {
+      restored.push(basename(path));
+    };
+    await undoStep(trust, { ...node.environment, isRestoredLast, copyAttributes });
+    assert.deepEqual(restored, ['ca.crt', 'server.yaml']);
   });
 
   it('leaves the files of the step before', async (test) => {
