@@ -1,4 +1,11 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '../../../src/sys/clock.ts';
 
@@ -12,7 +19,8 @@ export class Runtime {
 
   constructor(root: string) {
     this.#proc = join(root, 'proc');
-    this.#kubernetes = join(root, 'etc/kubernetes');
+    // Another path than that of the step, so that strace can tell their calls apart.
+    this.#kubernetes = join('/proc/self/root', root, 'etc/kubernetes');
   }
 
   /** The folder in the form of /proc. */
@@ -20,10 +28,10 @@ export class Runtime {
     return this.#proc;
   }
 
-  /** Starts the kubelet and both components. */
+  /** Starts the kubelet and the components. */
   boot(): void {
     mkdirSync(join(this.#proc, 'self/ns'), { recursive: true });
-    writeFileSync(join(this.#proc, 'uptime'), '100.00 1.00\n');
+    symlinkSync('/proc/uptime', join(this.#proc, 'uptime'));
     this.#start(10, 'kubelet');
     for (const [index, name] of components.entries()) this.#startPod(index + 11, name);
   }
@@ -32,35 +40,36 @@ export class Runtime {
   reconcile(): void {
     for (const { pid, name, manifest } of this.#pods()) {
       if (manifest === this.#text(`manifests/${name}.yaml`)) continue;
-      rmSync(join(this.#proc, String(pid)), { recursive: true });
+      renameSync(join(this.#proc, String(pid)), join(this.#proc, `ended-${pid}`));
       this.#startPod(pid + components.length, name);
     }
   }
 
-  /** The components that run with another manifest or kubeconfig than those on disk. */
+  /** The components that run with another manifest or other files than those on disk. */
   outdated(): string[] {
-    return this.#pods().flatMap(({ name, manifest, kubeconfig }) =>
+    return this.#pods().flatMap(({ name, manifest, loaded }) =>
       manifest === this.#text(`manifests/${name}.yaml`) &&
-      kubeconfig === this.#text(kubeconfigs[name])
+      inAnyOrder(loaded) === inAnyOrder(this.#text(readAtStart[name]))
         ? []
         : [name],
     );
   }
 
   #pods(): Pod[] {
-    return readdirSync(this.#proc).flatMap((pid) => {
+    const pids = readdirSync(this.#proc).filter((name) => /^\d+$/.test(name));
+    return pids.flatMap((pid) => {
       const found = this.#read(join(pid, 'cmdline'))?.split('\0')[0];
       const name = components.find((component) => component === found);
       if (name === undefined) return [];
       const manifest = this.#read(join(pid, 'manifest'));
-      return [{ pid: Number(pid), name, manifest, kubeconfig: this.#read(join(pid, 'loaded')) }];
+      return [{ pid: Number(pid), name, manifest, loaded: this.#read(join(pid, 'loaded')) }];
     });
   }
 
   #startPod(pid: number, name: (typeof components)[number]): void {
     this.#start(pid, name);
     writeFileSync(join(this.#proc, `${pid}/manifest`), this.#text(`manifests/${name}.yaml`));
-    writeFileSync(join(this.#proc, `${pid}/loaded`), this.#text(kubeconfigs[name]));
+    writeFileSync(join(this.#proc, `${pid}/loaded`), this.#text(readAtStart[name]));
   }
 
   #start(pid: number, program: string): void {
@@ -69,7 +78,7 @@ export class Runtime {
     for (const name of ['mnt', 'net']) symlinkSync(`${name}:[1]`, join(folder, 'ns', name));
     writeFileSync(join(folder, 'cmdline'), `${program}\0`);
     writeFileSync(join(folder, 'cgroup'), '0::/\n');
-    const fields = ['S', 1, ...Array.from({ length: 17 }, () => 0), 10_000];
+    const fields = ['S', 1, ...Array.from({ length: 17 }, () => 0), startTicks()];
     writeFileSync(join(folder, 'stat'), `${pid} (a) ${fields.join(' ')} 0\n`);
   }
 
@@ -91,22 +100,37 @@ interface Pod {
   readonly name: (typeof components)[number];
   /** As they were when the process started. */
   readonly manifest: string | undefined;
-  readonly kubeconfig: string | undefined;
+  readonly loaded: string | undefined;
 }
 
-const components = ['kube-controller-manager', 'kube-scheduler'] as const;
-
-const kubeconfigs = {
+/** What a component reads only when it starts. */
+const readAtStart = {
   'kube-controller-manager': 'controller-manager.conf',
   'kube-scheduler': 'scheduler.conf',
+  etcd: 'pki/etcd/ca.crt',
+  'kube-apiserver': 'pki/etcd/ca.crt',
 } as const;
 
-/** Time passes only in sleep(), in which the kubelet does its work. */
+/** The order of CAs means nothing to a component. */
+function inAnyOrder(text = ''): string {
+  return text
+    .split(/(?<=-----END CERTIFICATE-----\n)/)
+    .sort()
+    .join('');
+}
+
+const components = Object.keys(readAtStart) as (keyof typeof readAtStart)[];
+
+/** In hundredths of a second after the boot. Not before the last change of a file. */
+function startTicks(): number {
+  return Math.ceil(Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 100) + 2;
+}
+
+/** A wait takes no time, and the kubelet does its work in it. */
 export function clockOf(runtime: Runtime): Clock {
-  const start = Date.now();
   let elapsed = 0;
   return {
-    now: () => start + elapsed,
+    now: () => Date.now(),
     elapsed: () => elapsed,
     sleep: async (ms, signal) => {
       signal.throwIfAborted();

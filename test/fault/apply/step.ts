@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { createPrivateKey } from 'node:crypto';
-import { cp, readFile, readdir, rename, rm } from 'node:fs/promises';
+import { cp, glob, readFile, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { hasCode, toError } from '../../../src/core/errors.ts';
+import { AgentError, hasCode, toError } from '../../../src/core/errors.ts';
 import { without } from '../../../src/core/without.ts';
 import { kubeconfigCertificate } from '../../../src/kube/embedded-certificate.ts';
 import { KubeconfigDocument } from '../../../src/kube/kubeconfig-document.ts';
@@ -12,9 +12,7 @@ import { readCertificates } from '../../../src/pki/renewal/certificate-chain.ts'
 import { lock } from '../../../src/pki/renewal/renewal.ts';
 import { restartsOf } from '../../../src/pki/renewal/restart.ts';
 import { rolloverDirectory } from '../../../src/pki/renewal/rollover-runs.ts';
-import { attributeCopier } from '../../../src/store/file-attributes.ts';
 import { completeRuns } from '../../../src/store/run-recovery.ts';
-import { systemClock } from '../../../src/sys/clock.ts';
 import { Tree } from '../../../src/sys/tree.ts';
 import { readRolloverNode } from '../../../src/trust/control-plane/node-files.ts';
 import type { AnyNodeStepName } from '../../../src/trust/control-plane/node-step.ts';
@@ -22,8 +20,8 @@ import { planNodeStep } from '../../../src/trust/control-plane/node-step.ts';
 import { latestStep } from '../../../src/trust/control-plane/stage.ts';
 import type { StepEnvironment } from '../../../src/trust/control-plane/task-run.ts';
 import { runStep } from '../../../src/trust/control-plane/task-run.ts';
-import type { FileTask, Stage } from '../../../src/trust/control-plane/task.ts';
-import { undoStep } from '../../../src/trust/control-plane/undo.ts';
+import type { CaName, FileTask, Stage } from '../../../src/trust/control-plane/task.ts';
+import { isRestoredLast, undoStep } from '../../../src/trust/control-plane/undo.ts';
 import { snapshot } from '../../adopt/snapshot.ts';
 import { clockOf, Runtime } from './runtime.ts';
 
@@ -42,25 +40,64 @@ export async function filesIn(root: string): Promise<Snapshot> {
   return new Map([...files].filter(([path]) => !path.startsWith('/.nodecertd-rollover/')));
 }
 
-/** @throws AgentError the failure of a task */
-export async function applyStep(root: string, step: AnyNodeStepName): Promise<void> {
-  const directories = directoriesIn(root);
-  await using _ = await lock(join(directories.kubernetes, '.nodecertd'));
-  const environment = await environmentOf(root, step);
+/** A step of the rollover of one CA. */
+export interface StepOfCa {
+  readonly ca: CaName;
+  readonly step: AnyNodeStepName;
+}
+
+/**
+ * Called between two parts of a step: while it is planned, and before each task.
+ * @param tasks the tasks, at the end of the plan
+ */
+export type OnPart = (tasks?: readonly FileTask[]) => Promise<void>;
+
+/** The caller has locked the directory, if others could use it. @throws AgentError the failure of a task */
+export async function applyStep(
+  root: string,
+  done: StepOfCa,
+  onPart: OnPart = async () => undefined,
+): Promise<void> {
+  await onPart();
+  const environment = await environmentOf(root, done);
   await completeRuns(environment);
+  await onPart();
   const node = await readRolloverNode(environment.places);
   // After the step `finish`, the node has no file of a rollover.
   if (node === undefined) return;
-  const plan = await planNodeStep(step, { ...environment, node });
-  assert.deepEqual(plan.obstacles, []);
+  await onPart();
+  const plan = await planNodeStep(done.step, { ...environment, node });
+  const [obstacle] = plan.obstacles;
+  if (obstacle !== undefined) throw new AgentError('TRUST_REFUSED', obstacle.message);
   const tasks = [...plan.tasks, ...plan.lastTasks].map(withoutServers);
+  await onPart(tasks);
+  await runTasks(tasks, { ...environment, requireLock: onPart });
+}
+
+/**
+ * Prepares the part of a step behind its plan, with the plan of an earlier run from the same files.
+ * @returns does that part
+ */
+export async function continuation(
+  root: string,
+  done: StepOfCa,
+  tasks: readonly FileTask[],
+): Promise<(onPart: OnPart) => Promise<void>> {
+  const environment = await environmentOf(root, done);
+  return (onPart) => runTasks(tasks, { ...environment, requireLock: onPart });
+}
+
+async function runTasks(tasks: readonly FileTask[], environment: StepEnvironment): Promise<void> {
   const { failed } = await runStep(tasks, environment);
   if (failed !== undefined) throw toError(failed.failure);
 }
 
-export async function undo(root: string, step: AnyNodeStepName): Promise<void> {
-  await using _ = await lock(join(directoriesIn(root).kubernetes, '.nodecertd'));
-  await undoStep({ ca: 'kubernetes', step }, await environmentOf(root, step));
+export async function lockNode(root: string): Promise<AsyncDisposable> {
+  return lock(join(directoriesIn(root).kubernetes, '.nodecertd'));
+}
+
+export async function undo(root: string, undone: StepOfCa): Promise<void> {
+  await undoStep(undone, await environmentOf(root, undone));
 }
 
 /** No API server and no kubelet of this node runs. */
@@ -68,19 +105,21 @@ function withoutServers(task: FileTask): FileTask {
   return without(task, 'check');
 }
 
-async function environmentOf(root: string, step: AnyNodeStepName) {
+async function environmentOf(root: string, { ca, step }: StepOfCa) {
   const directories = directoriesIn(root);
   const tree = new Tree('/');
   const runtime = new Runtime(root);
   const restarts = restartsOf(await findLocalNode(directories));
   return {
-    ca: 'kubernetes',
-    places: { ca: 'kubernetes' as const, tree, directories },
+    ca,
+    places: { ca, tree, directories },
     tree,
     directory: rolloverDirectory(directories),
     clock: clockOf(runtime),
-    copyAttributes: attributeCopier(systemClock),
+    // Starts another program for each file.
+    copyAttributes: async () => undefined,
     laterChanges: { change: 'the step', remedy: '' },
+    isRestoredLast,
     signal: new AbortController().signal,
     proc: runtime.proc,
     // Nothing answers on their ports.
@@ -106,8 +145,7 @@ async function requireKubeconfigs(root: string): Promise<void> {
 /** Each pair matches, and kube-controller-manager can sign. */
 async function requirePairs(root: string): Promise<void> {
   const { certificates, kubernetes } = directoriesIn(root);
-  const names = await readdir(certificates);
-  for (const key of names.filter((name) => name.endsWith('.key') && name !== 'sa.key')) {
+  for await (const key of glob('{,etcd/}*.key', { cwd: certificates })) {
     const file = join(certificates, key.replace(/key$/, 'crt'));
     await requireKey(key, await readFile(file), await readFile(join(certificates, key)));
   }
@@ -133,12 +171,13 @@ interface Expected {
 /** After a crash, the step and its undo both lead to the files that they lead to without one. */
 export async function requireRecovery(
   root: string,
-  step: AnyNodeStepName,
+  step: StepOfCa,
   expected: Expected,
 ): Promise<void> {
   await requireKubeconfigs(root);
   new Runtime(root).reconcile();
   const crashed = `${root}-crashed`;
+  await rm(crashed, { recursive: true, force: true });
   await cp(root, crashed, { recursive: true, preserveTimestamps: true, verbatimSymlinks: true });
   await applyStep(root, step);
   await requireDone(root, step, expected);
@@ -155,13 +194,13 @@ export async function requireRecovery(
  */
 export async function requireReturn(
   root: string,
-  stage: 'trust' | 'switch',
+  { ca, stage }: { readonly ca: CaName; readonly stage: 'trust' | 'switch' },
   paths: readonly string[],
 ): Promise<void> {
   await requireKubeconfigs(root);
   new Runtime(root).reconcile();
-  const isOver = stage === 'switch' && (await stageIn(root)) !== 'switch';
-  if (!isOver) await applyStep(root, 'abort');
+  const isOver = stage === 'switch' && (await stageIn(root, ca)) !== 'switch';
+  if (!isOver) await applyStep(root, { ca, step: 'abort' });
   await requireKubeconfigs(root);
   await requirePairs(root);
   assert.deepEqual([...(await filesIn(root)).keys()], paths);
@@ -169,17 +208,13 @@ export async function requireReturn(
 }
 
 /** Undefined after the last call of `abort`. */
-async function stageIn(root: string): Promise<Stage | undefined> {
-  const { places } = await environmentOf(root, 'abort');
+async function stageIn(root: string, ca: CaName): Promise<Stage | undefined> {
+  const { places } = await environmentOf(root, { ca, step: 'abort' });
   const node = await readRolloverNode(places);
   return node && (await latestStep(node));
 }
 
-async function requireDone(
-  root: string,
-  step: AnyNodeStepName,
-  { paths }: Expected,
-): Promise<void> {
+async function requireDone(root: string, step: StepOfCa, { paths }: Expected): Promise<void> {
   await requireKubeconfigs(root);
   await requirePairs(root);
   const files = await filesIn(root);
@@ -189,11 +224,7 @@ async function requireDone(
   assert.deepEqual(new Runtime(root).outdated(), []);
 }
 
-async function requireUndone(
-  root: string,
-  step: AnyNodeStepName,
-  { before }: Expected,
-): Promise<void> {
+async function requireUndone(root: string, step: StepOfCa, { before }: Expected): Promise<void> {
   const isChanged = await undo(root, step).then(
     () => true,
     (error: unknown) => {

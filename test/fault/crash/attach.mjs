@@ -24,7 +24,7 @@ import { syncBuiltinESMExports } from 'node:module';
 const request = JSON.parse(process.env['FAULT_ATTACH'] ?? '{}');
 // Only the first such process is traced. The enroller that replaces a killed one is not.
 if (process.argv[2] === request.role && !existsSync(request.output)) {
-  if (['ca-rollover', 'certs', 'trust'].includes(request.role)) hideProcesses();
+  if (['certs', 'trust'].includes(request.role)) hideProcesses();
   await attach(request);
 }
 

@@ -68,7 +68,7 @@ export type Errno = 'ENOSPC' | 'EIO' | 'EROFS' | 'EACCES' | 'EMFILE' | 'EINTR';
 /** The message to attach.mjs, in an environment variable. */
 export interface AttachRequest extends Pick<Place, 'thread'> {
   /** The first word of the command line. */
-  readonly role: Place['role'] | 'ca-rollover' | 'certs' | 'discover' | 'trust';
+  readonly role: Place['role'] | 'certs' | 'discover' | 'trust';
   readonly strace: string;
   readonly paths: readonly string[];
   /** Files that the agent replaces with a temporary file and a rename. */
