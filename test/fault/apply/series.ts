@@ -22,7 +22,7 @@ export function nameOf({ ca, step, action, stage }: Series): string {
   return `ca-rollover apply ${step} --ca ${ca}${action === 'undo' ? ' --undo' : ''}${again}`;
 }
 
-/** Every step of a CA with its undo. Only the CA of Kubernetes has the step `abort`. */
+/** Every step of a CA with its undo, and both stages of `abort`. */
 export function seriesOf(ca: CaName): Series[] {
   const steps = ['trust', 'switch', 'finish'] as const;
   const walked = steps.flatMap((step, at) =>
@@ -33,7 +33,6 @@ export function seriesOf(ca: CaName): Series[] {
       action,
     })),
   );
-  if (ca !== 'kubernetes') return walked;
   const abort = { ca, step: 'abort', action: 'apply' } as const;
   return [
     ...walked,
