@@ -10,7 +10,6 @@ import { unhealthyServers } from '../../pki/unattended/other-nodes.ts';
 import type { Clock } from '../../sys/clock.ts';
 import { findProcesses } from '../../sys/process.ts';
 import type { GateReason } from '../cluster/gate.ts';
-import type { ControlPlaneNode } from './control-plane-nodes.ts';
 import { readControlPlaneNodes } from './control-plane-nodes.ts';
 import { logOf } from './managed-component.ts';
 import type { MirrorPod } from './mirror-pods.ts';
@@ -58,7 +57,7 @@ export async function healthProblems(question: HealthQuestion): Promise<GateReas
     unhealthyElsewhere(question),
   ]);
   return [
-    ...nodes.filter(({ isReady }) => !isReady).map(notReadyNode),
+    ...nodes.filter(({ isReady }) => !isReady).map(({ name }) => notReadyNode(name, question)),
     ...pods.filter((pod) => !pod.isReady && !isRepaired(pod, question)).map(notReadyPod),
     ...found.flat(),
   ];
@@ -76,11 +75,17 @@ async function withoutKubelet({ components, proc }: HealthQuestion): Promise<Gat
   );
 }
 
-function notReadyNode({ name }: ControlPlaneNode): GateReason {
+/** Each member of etcd has to be healthy before a step of its CA, also that of an excepted Node. */
+export function notReadyNode(
+  name: string,
+  { ca, hostName }: Pick<HealthQuestion, 'ca' | 'hostName'>,
+): GateReason {
+  const except = `; if it has to stay off, ignore it: --except ${name}`;
+  const canBeOff = ca !== 'etcd' && name !== hostName;
   return {
     state: 'waiting',
     message: `the Node ${name} is not Ready`,
-    remedy: `Find out why: kubectl describe node ${name}`,
+    remedy: `Find out why: kubectl describe node ${name}${canBeOff ? except : ''}`,
   };
 }
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { Component } from '../../../src/pki/components/component.ts';
 import { systemClock } from '../../../src/sys/clock.ts';
-import { healthProblems } from '../../../src/trust/control-plane/health.ts';
+import { healthProblems, notReadyNode } from '../../../src/trust/control-plane/health.ts';
 import { ApiServer, clientOf, sendJson, sendStatus } from '../../kube/support/api-server.ts';
 import { temporaryDirectory } from '../../store/pairs.ts';
 import { fakeProc } from '../../sys/fake-proc.ts';
@@ -79,4 +79,19 @@ describe('healthProblems()', () => {
       assert.ok(messages.includes('the pod kube-system/etcd-cp2 is not Ready'));
     });
   }
+});
+
+function remedyFor(name: string, ca: 'kubernetes' | 'etcd'): string {
+  return notReadyNode(name, { ca, hostName: 'cp1' }).remedy ?? '';
+}
+
+describe('notReadyNode()', () => {
+  it('names the option that ignores another node', () => {
+    assert.match(remedyFor('cp3', 'kubernetes'), /node cp3; .* ignore it: --except cp3$/);
+  });
+
+  it('does not name it for this node, and for a member of etcd', () => {
+    assert.match(remedyFor('cp1', 'kubernetes'), /node cp1$/);
+    assert.match(remedyFor('cp3', 'etcd'), /node cp3$/);
+  });
 });
