@@ -74,7 +74,7 @@ const stopNote =
 const rolloverNotes = [
   '# A rollover of the CA "kubernetes". Explanations: docs/ca-rollover.md',
   stopNote,
-  '# Until the last part has ended: no kubeadm upgrade, no kubeadm certs renew, no new control-plane node.',
+  '# Until the last part has ended: no kubeadm upgrade, no kubeadm certs renew, no new control-plane node without the files that docs/ca-rollover.md names.',
 ];
 
 const returnNotes = [

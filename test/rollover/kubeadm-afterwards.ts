@@ -11,7 +11,9 @@ export async function useKubeadm(cluster: KubeadmCluster, report: Report): Promi
   assert.ok(first !== undefined);
   const { container } = first;
   await timed('join of a worker', report, async () => joinWorker(cluster, first));
-  await timed('join of a control-plane node', report, async () => joinControlPlane(cluster, first));
+  await timed('join of a control-plane node', report, async () => {
+    await joinControlPlane(cluster, first);
+  });
   for (const command of upgradeCommands()) {
     await timed(command.join(' '), report, async () => void (await container.must(...command)));
   }
@@ -33,21 +35,30 @@ function upgradeCommands(): (readonly string[])[] {
 const ignoreAll = '--ignore-preflight-errors=all';
 
 /** With the command that kubeadm prints. */
-async function joinWorker(cluster: KubeadmCluster, first: KubeadmNode): Promise<void> {
+export async function joinWorker(cluster: KubeadmCluster, first: KubeadmNode): Promise<void> {
   const worker = await cluster.bootNode('worker');
   await join(worker, await joinCommand(first));
   await cluster.untilReady();
 }
 
-/** The step `finish` has deleted the files that `kubeadm init` uploaded. */
-async function joinControlPlane(cluster: KubeadmCluster, first: KubeadmNode): Promise<void> {
+/**
+ * The steps of a rollover have deleted the files that `kubeadm init` uploaded.
+ * @param prepare copies files to the node
+ */
+export async function joinControlPlane(
+  cluster: KubeadmCluster,
+  first: KubeadmNode,
+  prepare?: (node: KubeadmNode) => Promise<void>,
+): Promise<KubeadmNode> {
   const node = await cluster.bootNode('control-plane');
+  await prepare?.(node);
   const upload = ['init', 'phase', 'upload-certs', '--upload-certs'];
   const output = await first.container.must('kubeadm', ...upload);
   const key = output.trim().split('\n').at(-1) ?? '';
   const flags = `--control-plane --certificate-key ${key} --apiserver-advertise-address ${node.address}`;
   await join(node, `${await joinCommand(first)} ${flags}`);
   await cluster.untilReady();
+  return node;
 }
 
 async function joinCommand({ container }: KubeadmNode): Promise<string> {

@@ -9,6 +9,7 @@ import { kubeadmApply } from './kubeadm-apply.ts';
 import { kubeadmEtcdSingle } from './kubeadm-etcd.ts';
 import { kubeadmClients } from './kubeadm-clients.ts';
 import { kubeadmFrontProxy } from './kubeadm-front-proxy.ts';
+import { kubeadmMidway } from './kubeadm-midway.ts';
 import { kubeadmPlan } from './kubeadm-plan.ts';
 import { kubeadmPowerCut } from './kubeadm-power-cut.ts';
 import { kubeadmReturn } from './kubeadm-return.ts';
@@ -39,6 +40,7 @@ export const scenarios: readonly Scenario[] = [
   kubeadmAbsentControlPlane,
   kubeadmPowerCut,
   kubeadmUndo,
+  kubeadmMidway,
   kubeadmFrontProxy,
   kubeadmEtcdSingle,
   kubeadmAbort,
