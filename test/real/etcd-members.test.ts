@@ -7,6 +7,7 @@ import {
   peerConflicts,
   untrusting,
 } from '../../src/trust/control-plane/etcd/gates.ts';
+import { systemClock } from '../../src/sys/clock.ts';
 import { inspectEtcd } from '../../src/trust/control-plane/etcd/member-health.ts';
 import type { MemberProbe } from '../../src/trust/control-plane/etcd/member-probes.ts';
 import { probeMembers } from '../../src/trust/control-plane/etcd/member-probes.ts';
@@ -20,13 +21,13 @@ const next = makeTestAuthority({ subject: '/CN=etcd-ca 2026-11' });
 
 async function healthy(etcd: RealEtcd): Promise<void> {
   await until('healthy members of etcd', async () => {
-    const { members, problems } = await inspectEtcd(etcd.access, signal);
+    const { members, problems } = await inspectEtcd(etcd.access, { clock: systemClock, signal });
     return members.length === 3 && problems.length === 0;
   });
 }
 
 async function probe(etcd: RealEtcd): Promise<MemberProbe[]> {
-  const { members } = await inspectEtcd(etcd.access, signal);
+  const { members } = await inspectEtcd(etcd.access, { clock: systemClock, signal });
   return probeMembers(members, {
     authorities: { old: old.authority, next: next.authority },
     keys: {
@@ -78,7 +79,7 @@ describe('real members of etcd', { skip: skipWithoutEtcd() }, () => {
     // The connections that are open hide it until member-2 has to open them again.
     await etcd.restart(etcd.member(1));
     await until('a member that has lost another one', async () => {
-      const { problems } = await inspectEtcd(etcd.access, signal);
+      const { problems } = await inspectEtcd(etcd.access, { clock: systemClock, signal });
       return problems.length > 0;
     });
 
@@ -98,14 +99,14 @@ describe('real members of etcd', { skip: skipWithoutEtcd() }, () => {
     await using etcd = await RealEtcd.start(old);
     await healthy(etcd);
     await etcd.member(2).process.stop(0);
-    const { members, problems } = await inspectEtcd(etcd.access, signal);
+    const { members, problems } = await inspectEtcd(etcd.access, { clock: systemClock, signal });
     assert.equal(members.length, 3);
     assert.deepEqual(
       problems.map(({ message }) => /^the etcd member (\S+) does not answer/.exec(message)?.[1]),
       ['member-3'],
     );
     await etcd.member(0).process.stop(0);
-    const alone = await inspectEtcd(etcd.access, signal);
+    const alone = await inspectEtcd(etcd.access, { clock: systemClock, signal });
     assert.deepEqual(alone.members, []);
     const [problem] = alone.problems;
     assert.match(problem?.message ?? '', /^etcd at 127\.0\.0\.1:\d+ does not answer/);

@@ -58,7 +58,7 @@ export async function requireTrust(
 export async function requireMembers(context: CheckContext, signal: AbortSignal): Promise<void> {
   const access = accessOf(context.node);
   const faultNow = async (): Promise<string | undefined> =>
-    (await inspectEtcd(access, signal)).problems[0]?.message;
+    (await inspectEtcd(access, { clock: context.clock, signal })).problems[0]?.message;
   const log = `${logOf(context.node.components, 'etcd')} # on the node of that member`;
   await waitUntilFine(context, signal, { code: 'CERT_UNTRUSTED', log, faultNow });
 }

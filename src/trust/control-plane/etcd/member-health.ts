@@ -1,6 +1,8 @@
 import { describeError } from '../../../core/errors.ts';
+import { second } from '../../../core/instant.ts';
 import { printable } from '../../../core/printable.ts';
 import { formatHostPort } from '../../../core/host-port.ts';
+import type { Clock } from '../../../sys/clock.ts';
 import type { EtcdAccess } from './access.ts';
 import type { EtcdMember, MemberStatus } from './member-api.ts';
 import { healthProblem, readMembers, readStatus } from './member-api.ts';
@@ -20,6 +22,12 @@ export interface MemberProblem {
   readonly message: string;
 }
 
+/** A member may need a moment to catch up. */
+interface Waits {
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
 /** The URLs for clients of the members on other nodes, as the cluster knows them. */
 export type Elsewhere = () => Promise<readonly URL[]>;
 
@@ -31,9 +39,10 @@ export type Elsewhere = () => Promise<readonly URL[]>;
  */
 export async function inspectEtcd(
   access: EtcdAccess,
-  signal: AbortSignal,
+  waits: Waits,
   elsewhere: Elsewhere = async () => [],
 ): Promise<EtcdCluster> {
+  const { signal } = waits;
   const { members, problems: local } = await findMembers(access, signal, elsewhere);
   const asked = await Promise.all(members.map((member) => inspectMember(member, access, signal)));
   const committed = asked.flatMap(({ status }) => (status === undefined ? [] : [status.committed]));
@@ -42,7 +51,7 @@ export async function inspectEtcd(
     asked.map(async ({ member, status }) =>
       status === undefined || status.applied >= target
         ? undefined
-        : lagOf({ member, target }, access, signal),
+        : lagOf({ member, target }, access, waits),
     ),
   );
   const late = lagging.filter((problem) => problem !== undefined);
@@ -102,19 +111,29 @@ async function inspectMember(
   }
 }
 
-/** A member applies an entry some milliseconds after another one, so it is read again. */
+/** A member applies an entry later than another one, on a busy machine by more than a second. */
+const longestLag = 10 * second;
+const interval = second / 10;
+
+/** The member is read again until it has applied everything. */
 async function lagOf(
   { member, target }: { readonly member: EtcdMember; readonly target: bigint },
   access: EtcdAccess,
-  signal: AbortSignal,
+  { clock, signal }: Waits,
 ): Promise<MemberProblem | undefined> {
   const [url] = member.clientUrls;
   if (url === undefined) return undefined;
+  const start = clock.elapsed();
   try {
-    const { applied } = await readStatus(url, access, signal);
-    if (applied >= target) return undefined;
-    const message = `${placeOf(member)} is behind: it has applied ${applied} of ${target} entries`;
-    return { member, message };
+    for (;;) {
+      const { applied } = await readStatus(url, access, signal);
+      if (applied >= target) return undefined;
+      if (clock.elapsed() - start >= longestLag) {
+        const message = `${placeOf(member)} is behind: it has applied ${applied} of ${target} entries`;
+        return { member, message };
+      }
+      await clock.sleep(interval, signal);
+    }
   } catch (error) {
     signal.throwIfAborted();
     return { member, message: `${placeOf(member)} does not answer: ${reasonOf(error)}` };

@@ -23,7 +23,7 @@ export interface EtcdView extends EtcdCluster {
 /** @throws AgentError as etcdAccess, probeMembers and KubeClient.request */
 export async function viewEtcd(node: RolloverNode, request: StepRequest): Promise<EtcdView> {
   const { clock, signal } = request;
-  const cluster = await inspectEtcd(accessOf(node), signal, membersElsewhere(request));
+  const cluster = await inspectEtcd(accessOf(node), request, membersElsewhere(request));
   const [old, next] = [signingAuthority(node, 'old'), signingAuthority(node, 'next')];
   const probes = await probeMembers(cluster.members, {
     authorities: authoritiesOf(node),

@@ -46,7 +46,7 @@ async function afterFinish(request: StepRequest, options: GateOptions): Promise<
   const { components } = await findLocalNode(request.directories);
   const trusted = await certificatesAt(request.tree, caPath(request, 'trusted'));
   const access = etcdAccess(components, trusted ?? []);
-  const cluster = await inspectEtcd(access, request.signal, membersElsewhere(request));
+  const cluster = await inspectEtcd(access, request, membersElsewhere(request));
   const view = { ...cluster, probes: [], own: ownMember(components) };
   return [...memberReasons('undo finish', view, 'repaired'), ...interruptionReasons(view, options)];
 }

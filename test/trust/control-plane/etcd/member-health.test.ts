@@ -5,6 +5,7 @@ import type { TestContext } from 'node:test';
 import { describe, it } from 'node:test';
 import type { EtcdCluster } from '../../../../src/trust/control-plane/etcd/member-health.ts';
 import { inspectEtcd } from '../../../../src/trust/control-plane/etcd/member-health.ts';
+import type { Clock } from '../../../../src/sys/clock.ts';
 import { ApiServer, sendJson } from '../../../kube/support/api-server.ts';
 import { makeAuthority } from '../../../kube/support/certificates.ts';
 import { temporaryDirectory } from '../../../store/pairs.ts';
@@ -23,6 +24,23 @@ interface FakeMember {
   readonly hasNoUrl?: boolean;
   /** It rejects its clients, as with a CA file from a backup. */
   readonly rejects?: boolean;
+}
+
+/** Without real waits. */
+class SteppingClock implements Clock {
+  #elapsed = 0;
+
+  now(): number {
+    return this.#elapsed;
+  }
+
+  elapsed(): number {
+    return this.#elapsed;
+  }
+
+  async sleep(ms: number): Promise<void> {
+    this.#elapsed += ms;
+  }
 }
 
 /** A server answers for all members, each below its own port. */
@@ -78,7 +96,8 @@ async function inspect(
   const local = { host: '127.0.0.1', port: Number(first.url?.port) };
   const access = { local, localPeer: local, authorities: Buffer.from(authority.pem) };
   const elsewhere = async (): Promise<URL[]> => urls.slice(1);
-  return await inspectEtcd({ ...access, certificateFile, keyFile }, signal, elsewhere);
+  const waits = { clock: new SteppingClock(), signal };
+  return await inspectEtcd({ ...access, certificateFile, keyFile }, waits, elsewhere);
 }
 
 const cases: readonly (readonly [
@@ -90,6 +109,11 @@ const cases: readonly (readonly [
   [
     'a member that applies the last entry while it is read',
     { m1: {}, m2: { applied: [9, 10], committed: 9 } },
+    [],
+  ],
+  [
+    'a member that needs some seconds for the last entries',
+    { m1: {}, m2: { applied: [...Array.from({ length: 50 }, () => 9), 10], committed: 9 } },
     [],
   ],
   [
