@@ -91,7 +91,8 @@ describe('otherNewAuthorities()', () => {
     });
     assert.deepEqual(more, []);
     assert.match(reason?.message ?? '', /reports the new CA e{16}, and this node has b{16}$/);
-    const files = /^Copy \/etc\/kubernetes\/pki\/etcd\/ca-next.crt and .*\/etcd\/ca-next.key from/;
+    const files =
+      /^Copy \/etc\/kubernetes\/pki\/etcd\/ca-next.crt \(and .*\/etcd\/ca-next.key, unless etcd is external\) from/;
     assert.match(reason?.remedy ?? '', files);
   });
 });
