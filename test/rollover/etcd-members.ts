@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import type { OpensslPair } from '../pki/renewal/openssl-authority.ts';
 import type { KubeadmTree } from '../pki/renewal/renewal-tree.ts';
 import { makeKubeadmTree } from '../pki/renewal/renewal-tree.ts';
+import { controlPlaneDirectory } from '../support/programs.ts';
 import {
+  address,
   ControlPlaneNode,
   EtcdHost,
   hostMember,
@@ -15,6 +19,8 @@ import {
 } from './etcd-plane.ts';
 import type { Report, Scenario } from './scenario.ts';
 import { StaticPods } from './static-pods.ts';
+
+const run = promisify(execFile);
 
 /**
  * Replaces the CA of etcd on one control-plane node. Real etcd and kube-apiserver run as processes, and
@@ -75,6 +81,23 @@ async function rollOver(root: string, report: Report): Promise<void> {
   await node.must('finish', ['etcd', 'kube-apiserver'], '--clients-ok');
   const { etcd, etcdNext } = await node.reported();
   assert.deepEqual([etcd, etcdNext], [1, undefined], 'another node could not create a CA');
+  await removeMember('member-3', tree);
+  await node.must('create', []);
+  await node.refused('trust', [], /E1 members: etcd has 2 members, .* stops all writes/);
+}
+
+async function removeMember(name: string, { certificates }: KubeadmTree): Promise<void> {
+  const client = join(certificates, 'apiserver-etcd-client');
+  const options = [
+    `--endpoints=https://${address}:2379`,
+    `--cacert=${join(certificates, 'etcd/ca.crt')}`,
+    `--cert=${client}.crt`,
+    `--key=${client}.key`,
+  ];
+  const etcdctl = async (...args: readonly string[]): Promise<string> =>
+    (await run(join(controlPlaneDirectory(), 'etcdctl'), [...options, 'member', ...args])).stdout;
+  const line = (await etcdctl('list')).split('\n').find((found) => found.includes(name)) ?? '';
+  await etcdctl('remove', line.split(',')[0] ?? '');
 }
 
 /** `abort` after `switch`, after `trust` and after `create`. The node then has its first CA alone. */
@@ -103,6 +126,8 @@ async function returnToOld(
   await node.must('abort', ['etcd', 'kube-apiserver'], '--clients-ok');
   for (const member of others) await member.trust([old]);
   await node.must('create', []);
+  await node.must('trust', ['etcd', 'kube-apiserver']);
+  await node.must('trust', ['etcd', 'kube-apiserver'], '--undo');
   await node.must('abort', []);
   assert.deepEqual(await pairIn(folder, 'ca'), before);
   assert.deepEqual(await readdir(folder), names);
