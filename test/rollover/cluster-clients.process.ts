@@ -7,6 +7,7 @@ import type { CsrObject } from '../support/real-csr.ts';
 import { csrPath } from '../support/real-csr.ts';
 import { statusOfNewConnection } from '../support/single-request.ts';
 import type { ClusterClient, ClusterClients } from './cluster-clients.ts';
+import { newClient } from './cluster-clients.ts';
 import type { Credentials } from './credentials.ts';
 import { filesBelow, readCredentials } from './credentials.ts';
 import type { FailedProbe, ProbedClient } from './prober.ts';
@@ -66,7 +67,7 @@ async function useNewCertificate(number: number): Promise<void> {
       if (status !== 200) throw new Error(`status ${status} from ${server}`);
     }
   } catch (error) {
-    failures.push({ client: `new client ${number}`, at, problem: describeError(error) });
+    failures.push({ client: `${newClient} ${number}`, at, problem: describeError(error) });
   }
 }
 

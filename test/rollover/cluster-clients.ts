@@ -4,6 +4,7 @@ import { startProbingProcess } from '../support/api-prober.ts';
 import type { KubeadmCluster } from '../support/kubeadm-cluster.ts';
 import { apiName } from '../support/kubeadm-configuration.ts';
 import type { KubeadmNode } from '../support/kubeadm-node.ts';
+import type { LoadBalancer } from './load-balancer.ts';
 
 /** A client that connects with the files of a node, which it reads again each time. */
 export interface ClusterClient {
@@ -33,45 +34,85 @@ export interface ClusterClients {
  * and of kube-controller-manager, and clients with a new certificate all the time.
  */
 export function startClusterClients(cluster: KubeadmCluster): ApiProber {
-  const { controlPlanes, nodes, workers } = cluster;
-  const [first] = controlPlanes;
-  const [worker] = workers;
-  if (first === undefined || worker === undefined) throw new Error('needs a worker');
-  const root = first.container.path('/');
-  const holders = [
-    { what: 'node', node: worker, kubeconfig: '/etc/kubernetes/kubelet.conf', kubelet: 403 },
-    { what: 'administrator', node: first, kubeconfig: adminConf, kubelet: 200 },
-    {
-      what: 'kube-controller-manager',
-      node: first,
-      kubeconfig: '/etc/kubernetes/controller-manager.conf',
-      kubelet: 403,
-    },
-  ];
-  const clients = holders.flatMap(({ what, node, kubeconfig, kubelet }) => {
-    const common = { root: node.container.path('/'), kubeconfig };
-    return [
-      ...controlPlanes.flatMap((server) => apiClients(server, { ...common, what })),
-      ...nodes.map((server) => ({ ...kubeletClient(server, what), ...common, status: kubelet })),
-    ];
-  });
+  const { controlPlanes, nodes } = cluster;
+  const clients = holdersIn(cluster).flatMap(({ what, kubelet, files }) => [
+    ...controlPlanes.flatMap((server) => apiClients(server, { ...files, what })),
+    ...nodes.map((server) => ({ ...kubeletClient(server, what), ...files, status: kubelet })),
+  ]);
+  const { files } = administratorIn(cluster);
   const ready = controlPlanes.map(({ name, address }) => ({
+    ...files,
     name: `readyz of ${name}`,
-    root,
-    kubeconfig: adminConf,
     url: `https://${address}:6443/readyz`,
     status: 200,
   }));
   const servers = controlPlanes.map(({ address }) => `https://${address}:6443`);
-  const all: ClusterClients = {
-    clients: [...clients, ...ready],
-    newClients: { root, kubeconfig: adminConf, servers },
-  };
-  const script = join(import.meta.dirname, 'cluster-clients.process.ts');
-  return startProbingProcess(cluster.network, script, [JSON.stringify(all)]);
+  return start(cluster, { clients: [...clients, ...ready], newClients: { ...files, servers } });
 }
 
-const adminConf = '/etc/kubernetes/admin.conf';
+/**
+ * Clients with the same certificates that request a Node through a load balancer, clients with a new
+ * certificate that do all through it, and clients of each API server.
+ */
+export function startBalancedClients(
+  cluster: KubeadmCluster,
+  { url }: Pick<LoadBalancer, 'url'>,
+): ApiProber {
+  const { controlPlanes } = cluster;
+  const clients = holdersIn(cluster).flatMap(({ what, files, path }) => [
+    ...controlPlanes.flatMap((server) => apiClients(server, { ...files, what })),
+    { ...files, name: `${what} ${throughBalancer}`, url: `${url}${path}`, status: 200 },
+  ]);
+  const { files } = administratorIn(cluster);
+  return start(cluster, { clients, newClients: { ...files, servers: [url] } });
+}
+
+/** In the names of these clients. */
+export const throughBalancer = 'through the load balancer';
+export const newClient = 'new client';
+
+function start({ network }: KubeadmCluster, all: ClusterClients): ApiProber {
+  const script = join(import.meta.dirname, 'cluster-clients.process.ts');
+  return startProbingProcess(network, script, [JSON.stringify(all)]);
+}
+
+interface Holder {
+  readonly what: string;
+  readonly files: Pick<ClusterClient, 'root' | 'kubeconfig'>;
+  /** What kubelets answer. */
+  readonly kubelet: number;
+  /** What it may get, and kube-apiserver has to read from etcd. */
+  readonly path: string;
+}
+
+function holdersIn(cluster: KubeadmCluster): Holder[] {
+  const [worker] = cluster.workers;
+  if (worker === undefined) throw new Error('needs a worker');
+  const administrator = administratorIn(cluster);
+  const { root } = administrator.files;
+  return [
+    {
+      what: 'node',
+      files: { root: worker.container.path('/'), kubeconfig: '/etc/kubernetes/kubelet.conf' },
+      kubelet: 403,
+      path: `/api/v1/nodes/${worker.name}`,
+    },
+    administrator,
+    {
+      what: 'kube-controller-manager',
+      files: { root, kubeconfig: '/etc/kubernetes/controller-manager.conf' },
+      kubelet: 403,
+      path: '/api/v1/nodes?limit=1',
+    },
+  ];
+}
+
+function administratorIn({ controlPlanes }: KubeadmCluster): Holder {
+  const root = controlPlanes[0]?.container.path('/') ?? '';
+  const files = { root, kubeconfig: '/etc/kubernetes/admin.conf' };
+  const path = '/api/v1/namespaces/kube-system';
+  return { what: 'administrator', files, kubelet: 200, path };
+}
 
 /** By the address and by the name of the API server. Every authenticated user may read /api. */
 function apiClients(

@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
@@ -7,8 +6,8 @@ import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { apiName } from '../support/kubeadm-configuration.ts';
 import type { KubeadmCluster } from '../support/kubeadm-cluster.ts';
-import type { NetworkNamespace } from '../support/node-network.ts';
 import { readCredentials } from './credentials.ts';
+import { startIn } from './network-process.ts';
 
 interface Change {
   readonly at: number;
@@ -21,8 +20,10 @@ interface Change {
 export class MemberWatch implements Disposable {
   readonly #changes: Change[] = [];
   readonly #children: readonly ChildProcess[];
+  readonly #nodes: number;
 
   constructor({ controlPlanes }: KubeadmCluster) {
+    this.#nodes = controlPlanes.length;
     this.#children = controlPlanes.map(({ name, network }) => {
       const child = startIn(network, 'member-watch.process.ts', []);
       createInterface({ input: child.stdout }).on('line', (line) => {
@@ -43,6 +44,28 @@ export class MemberWatch implements Disposable {
       else if (wasDown.delete(name) && at >= start) restarts[name] = (restarts[name] ?? 0) + 1;
     }
     return restarts;
+  }
+
+  /**
+   * The milliseconds since a time in which a component was healthy on fewer nodes than this, once all
+   * nodes were observed.
+   */
+  msBelow(
+    count: number,
+    { component, since }: Pick<Change, 'component'> & { readonly since: number },
+  ): number {
+    const now = new Map<string, string>();
+    let total = 0;
+    let below: number | undefined;
+    const end = { node: '', component, at: Date.now(), state: 'healthy' } as const;
+    for (const change of [...this.#changes.toSorted((a, b) => a.at - b.at), end]) {
+      if (change.component !== component) continue;
+      if (below !== undefined) total += Math.max(0, change.at - Math.max(below, since));
+      if (change.node !== '') now.set(change.node, change.state);
+      const healthy = [...now.values()].filter((state) => state === 'healthy').length;
+      below = now.size === this.#nodes && healthy < count ? change.at : undefined;
+    }
+    return total;
   }
 
   [Symbol.dispose](): void {
@@ -88,16 +111,4 @@ export class ApiWriter implements Disposable {
   [Symbol.dispose](): void {
     this.#child.kill('SIGKILL');
   }
-}
-
-function startIn(
-  { enter }: NetworkNamespace,
-  script: string,
-  args: readonly string[],
-): ChildProcess & { readonly stdout: NonNullable<ChildProcess['stdout']> } {
-  const [command = '', ...words] = enter;
-  const path = join(import.meta.dirname, script);
-  return spawn(command, [...words, process.execPath, path, ...args], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
 }

@@ -8,7 +8,7 @@ import { get as getSecure } from 'node:https';
  */
 const targets = {
   etcd: 'http://127.0.0.1:2381/health',
-  'kube-apiserver': 'https://127.0.0.1:6443/livez',
+  'kube-apiserver': 'https://127.0.0.1:6443/readyz',
 } as const;
 const states = new Map<string, string>();
 

@@ -6,7 +6,7 @@ import { hiddenFaults } from './hidden-faults.ts';
 import { kubeadmAbort } from './kubeadm-abort.ts';
 import { kubeadmAbsentControlPlane } from './kubeadm-absent-control-plane.ts';
 import { kubeadmApply } from './kubeadm-apply.ts';
-import { kubeadmEtcdSingle } from './kubeadm-etcd.ts';
+import { kubeadmEtcd, kubeadmEtcdSingle } from './kubeadm-etcd.ts';
 import { kubeadmClients } from './kubeadm-clients.ts';
 import { kubeadmFrontProxy } from './kubeadm-front-proxy.ts';
 import { kubeadmMidway } from './kubeadm-midway.ts';
@@ -43,5 +43,6 @@ export const scenarios: readonly Scenario[] = [
   kubeadmMidway,
   kubeadmFrontProxy,
   kubeadmEtcdSingle,
+  kubeadmEtcd,
   kubeadmAbort,
 ];

@@ -7,6 +7,8 @@ import { scaled } from './machine-speed.ts';
 import { findProgram, libraryEnvironment } from './programs.ts';
 
 const prefix = '10.99.0';
+/** Of the bridge, where programs of the host listen for all nodes. */
+export const bridgeAddress = `${prefix}.1`;
 const shell = ['unshare', '--net', '--', 'sh', '-ec'];
 
 /**
@@ -89,7 +91,7 @@ export async function createBridge(directory: string): Promise<NetworkNamespace>
 const bridge = `
 ip link set lo up
 ip link add br0 type bridge
-ip address add ${prefix}.1/24 dev br0
+ip address add ${bridgeAddress}/24 dev br0
 ip link set br0 up`;
 
 export interface NodeNetworkOptions {
@@ -117,7 +119,7 @@ ip link add eth0 type veth peer name "$2" netns "$3"
 nsenter --net="/proc/$3/ns/net" -- ip link set "$2" master br0 up
 ip address add "$1/24" dev eth0
 ip link set eth0 up
-ip route add default via ${prefix}.1
+ip route add default via ${bridgeAddress}
 echo 1 >/proc/sys/net/ipv4/ip_forward`;
 
 /** The control planes have the addresses from 11 on, the workers from 21 on. */
