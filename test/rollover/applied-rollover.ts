@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { KubeadmCluster } from '../support/kubeadm-cluster.ts';
 import type { KubeadmNode } from '../support/kubeadm-node.ts';
+import type { NodeAgents } from './kubeadm-agents.ts';
 import {
   apply,
   copyFiles,
@@ -21,6 +22,8 @@ export interface RolloverOptions {
   readonly gates?: readonly string[];
   /** `--old` and `--new`, which `wait` and `verify` need if the new CA is the older one. */
   readonly named?: readonly string[];
+  /** Otherwise an administrator does their part, and restarts the kubelets. */
+  readonly agents?: NodeAgents;
 }
 
 interface Place {
@@ -37,10 +40,11 @@ export class AppliedRollover {
   readonly #report: Report;
   readonly #gates: readonly string[];
   readonly #named: readonly string[];
+  readonly #agents: NodeAgents | undefined;
 
   private constructor(
     nodes: readonly KubeadmNode[],
-    { cluster, report, gates = [], named = [] }: RolloverOptions & Place,
+    { cluster, report, gates = [], named = [], agents }: RolloverOptions & Place,
   ) {
     const [first] = nodes;
     assert.ok(first !== undefined);
@@ -50,6 +54,7 @@ export class AppliedRollover {
     this.#report = report;
     this.#gates = gates;
     this.#named = named;
+    this.#agents = agents;
   }
 
   static async plan(
@@ -83,7 +88,7 @@ export class AppliedRollover {
 
   /** Until everything trusts both CAs. @param options of `wait` */
   async union(...options: readonly string[]): Promise<void> {
-    await syncNodes(this.#cluster);
+    await (this.#agents?.union() ?? syncNodes(this.#cluster));
     await this.#wait(['union', ...options].join(' '), this.first);
   }
 
@@ -94,7 +99,7 @@ export class AppliedRollover {
 
   /** Until nothing needs the old CA. */
   async reissue(): Promise<void> {
-    await reissue(this.#cluster);
+    await (this.#agents?.reissue() ?? reissue(this.#cluster));
     for (const node of this.nodes) await this.#wait('droppable', node);
   }
 
@@ -105,7 +110,7 @@ export class AppliedRollover {
 
   async finish(): Promise<void> {
     await this.#applyOnEach('finish', '--clients-ok', '--old-key', 'destroy');
-    await syncNodes(this.#cluster);
+    await (this.#agents?.finish() ?? syncNodes(this.#cluster));
     await requireNewCa(this.#cluster);
   }
 

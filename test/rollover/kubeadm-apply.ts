@@ -40,7 +40,9 @@ export const kubeadmApply: Scenario = {
 };
 
 /** Without the annotation of a restart, and with the flags in alphabetical order. */
-async function manifestsOf({ controlPlanes }: KubeadmCluster): Promise<Record<string, string>> {
+export async function manifestsOf({
+  controlPlanes,
+}: KubeadmCluster): Promise<Record<string, string>> {
   const found: [string, string][] = [];
   for (const { name, container } of controlPlanes) {
     for (const pod of staticPods) {
