@@ -2,12 +2,13 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describeError } from '../../src/core/errors.ts';
 import { ApiClient } from '../support/api-client.ts';
+import type { KeyPair } from '../support/cluster-pki.ts';
 import { submitNodeCsr } from '../support/node-csr.ts';
 import type { CsrObject } from '../support/real-csr.ts';
 import { csrPath } from '../support/real-csr.ts';
 import { statusOfNewConnection } from '../support/single-request.ts';
 import type { ClusterClient, ClusterClients } from './cluster-clients.ts';
-import { newClient } from './cluster-clients.ts';
+import { throughBalancer } from './cluster-clients.ts';
 import type { Credentials } from './credentials.ts';
 import { filesBelow, readCredentials } from './credentials.ts';
 import type { FailedProbe, ProbedClient } from './prober.ts';
@@ -57,24 +58,37 @@ async function credentialsOf({
 }
 
 async function useNewCertificate(number: number): Promise<void> {
+  const { balanced, servers } = newClients;
+  const requested = await noting(`new client ${throughBalancer}`, async () => request(number));
+  if (requested === undefined) return;
+  await noting(`new client ${throughBalancer}`, async () => use(balanced, requested));
+  for (const server of servers) {
+    await noting(`new client to ${server}`, async () => use(server, requested));
+  }
+}
+
+async function use(server: string, pair: KeyPair): Promise<void> {
+  const { caPem } = await credentialsOf(newClients);
+  uses += 1;
+  const status = await statusOfNewConnection({ url: `${server}/api`, caPem, pair });
+  if (status !== 200) throw new Error(`status ${status}`);
+}
+
+/** Undefined after an error, which is a failure of the client. */
+async function noting<T>(client: string, work: () => Promise<T>): Promise<T | undefined> {
   const at = new Date().toISOString();
   try {
-    const pair = await request(number);
-    const { caPem } = await credentialsOf(newClients);
-    for (const server of newClients.servers) {
-      uses += 1;
-      const status = await statusOfNewConnection({ url: `${server}/api`, caPem, pair });
-      if (status !== 200) throw new Error(`status ${status} from ${server}`);
-    }
+    return await work();
   } catch (error) {
-    failures.push({ client: `${newClient} ${number}`, at, problem: describeError(error) });
+    failures.push({ client, at, problem: describeError(error) });
+    return undefined;
   }
 }
 
 /** An administrator may create CSRs of nodes, which kube-controller-manager approves. */
-async function request(number: number): Promise<{ certificatePem: string; keyPem: string }> {
+async function request(number: number): Promise<KeyPair> {
   const { caPem, pair } = await credentialsOf(newClients);
-  const server = newClients.servers[number % newClients.servers.length] ?? '';
+  const server = newClients.balanced;
   const began = Date.now();
   await using client = new ApiClient({ server, caPem, ...pair });
   const name = `new-client-${process.pid}-${number}`;
@@ -96,8 +110,8 @@ async function request(number: number): Promise<{ certificatePem: string; keyPem
 const prober = new Prober(clients.map(probed), interval);
 const timer = setInterval(() => {
   started += 1;
-  const use = useNewCertificate(started).finally(() => pending.delete(use));
-  pending.add(use);
+  const used = useNewCertificate(started).finally(() => pending.delete(used));
+  pending.add(used);
 }, interval);
 
 process.once('SIGTERM', () => {

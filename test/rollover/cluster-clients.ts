@@ -25,19 +25,27 @@ export interface ClusterClients {
   readonly clients: readonly ClusterClient[];
   /** Clients with a new certificate, which they request as this administrator. */
   readonly newClients: Pick<ClusterClient, 'root' | 'kubeconfig'> & {
+    /** The URL of the load balancer. */
+    readonly balanced: string;
+    /** Those of the API servers. */
     readonly servers: readonly string[];
   };
 }
 
 /**
- * Clients of every API server and every kubelet, with the certificates of a node, of an administrator
- * and of kube-controller-manager, and clients with a new certificate all the time.
+ * Clients of every API server, every kubelet and a load balancer, with the certificates of a node, of an
+ * administrator and of kube-controller-manager. Others request a new certificate through the load
+ * balancer, and use it at every API server.
  */
-export function startClusterClients(cluster: KubeadmCluster): ApiProber {
-  const { controlPlanes, nodes } = cluster;
-  const clients = holdersIn(cluster).flatMap(({ what, kubelet, files }) => [
+export function startClusterClients(
+  cluster: KubeadmCluster,
+  { url: balanced }: Pick<LoadBalancer, 'url'>,
+): ApiProber {
+  const { controlPlanes, nodes, network } = cluster;
+  const clients = holdersIn(cluster).flatMap(({ what, kubelet, path, files }) => [
     ...controlPlanes.flatMap((server) => apiClients(server, { ...files, what })),
     ...nodes.map((server) => ({ ...kubeletClient(server, what), ...files, status: kubelet })),
+    { ...files, name: `${what} ${throughBalancer}`, url: `${balanced}${path}`, status: 200 },
   ]);
   const { files } = administratorIn(cluster);
   const ready = controlPlanes.map(({ name, address }) => ({
@@ -47,34 +55,16 @@ export function startClusterClients(cluster: KubeadmCluster): ApiProber {
     status: 200,
   }));
   const servers = controlPlanes.map(({ address }) => `https://${address}:6443`);
-  return start(cluster, { clients: [...clients, ...ready], newClients: { ...files, servers } });
-}
-
-/**
- * Clients with the same certificates that request a Node through a load balancer, clients with a new
- * certificate that do all through it, and clients of each API server.
- */
-export function startBalancedClients(
-  cluster: KubeadmCluster,
-  { url }: Pick<LoadBalancer, 'url'>,
-): ApiProber {
-  const { controlPlanes } = cluster;
-  const clients = holdersIn(cluster).flatMap(({ what, files, path }) => [
-    ...controlPlanes.flatMap((server) => apiClients(server, { ...files, what })),
-    { ...files, name: `${what} ${throughBalancer}`, url: `${url}${path}`, status: 200 },
-  ]);
-  const { files } = administratorIn(cluster);
-  return start(cluster, { clients, newClients: { ...files, servers: [url] } });
-}
-
-/** In the names of these clients. */
-export const throughBalancer = 'through the load balancer';
-export const newClient = 'new client';
-
-function start({ network }: KubeadmCluster, all: ClusterClients): ApiProber {
+  const all: ClusterClients = {
+    clients: [...clients, ...ready],
+    newClients: { ...files, balanced, servers },
+  };
   const script = join(import.meta.dirname, 'cluster-clients.process.ts');
   return startProbingProcess(network, script, [JSON.stringify(all)]);
 }
+
+/** Ends the names of the clients of the load balancer. */
+export const throughBalancer = 'through the load balancer';
 
 interface Holder {
   readonly what: string;

@@ -1,80 +1,42 @@
 import assert from 'node:assert/strict';
-import type { ApiProber } from '../support/api-prober.ts';
 import type { KubeadmCluster } from '../support/kubeadm-cluster.ts';
 import type { KubeadmNode } from '../support/kubeadm-node.ts';
 import { requireRefused } from './applied-rollover.ts';
-import { newClient, startBalancedClients, throughBalancer } from './cluster-clients.ts';
 import { ApiWriter, MemberWatch } from './etcd-observers.ts';
-import { joinControlPlane } from './kubeadm-afterwards.ts';
-import { apply, copyFiles, mustApply, startTrustCluster, timed } from './kubeadm-rollover.ts';
-import { balancedConfiguration, LoadBalancer } from './load-balancer.ts';
-import type { FailedProbe } from './prober.ts';
+import { copyFiles, mustApply, startTrustCluster } from './kubeadm-rollover.ts';
+import type { LoadBalancer } from './load-balancer.ts';
 import type { Report, Scenario } from './scenario.ts';
 
 const etcd = ['--ca', 'etcd'] as const;
 
-/**
- * Replaces the CA of etcd in a cluster with three members, while clients write through each API server
- * and through a load balancer: no acknowledged write is lost, and two members and two API servers are
- * always ready. First undoes `trust` without taking the node out of the load balancer.
- */
-export const kubeadmEtcd: Scenario = {
-  name: 'kubeadm-etcd',
-  isShort: false,
-  async run(report) {
-    await using cluster = await startTrustCluster(report, {
-      controlPlanes: 3,
-      workers: 1,
-      configuration: balancedConfiguration,
-    });
-    const [first, second] = cluster.controlPlanes;
-    assert.ok(first !== undefined && second !== undefined);
-    const oldCa = await first.container.read('/etc/kubernetes/pki/etcd/ca.crt');
-    using balancer = await LoadBalancer.start(cluster);
-    using watch = new MemberWatch(cluster);
-    using writer = await ApiWriter.start(cluster);
-    using clients = startBalancedClients(cluster, balancer);
-    const since = Date.now();
-    await mustApply(first, report, 'create', ...etcd);
-    await copyFiles(first, cluster, ['etcd/ca-next.crt', 'etcd/ca-next.key']);
-    await requireRefused(first, 'switch', ...etcd);
-    await undoStep(first, report, { step: 'trust', options: etcd });
-    const drainedSince = new Date().toISOString();
+/** With three members, two of which are always healthy. Each node is out of the load balancer meanwhile. */
+export async function replaceEtcdCa(
+  cluster: KubeadmCluster,
+  surroundings: Pick<RestartedStep, 'watch' | 'report' | 'balancer'>,
+): Promise<void> {
+  const [first, second] = cluster.controlPlanes;
+  assert.ok(first !== undefined && second !== undefined);
+  const { report } = surroundings;
+  await mustApply(first, report, 'create', ...etcd);
+  await copyFiles(first, cluster, ['etcd/ca-next.crt', 'etcd/ca-next.key']);
+  await requireRefused(first, 'switch', ...etcd);
+  await restarting(cluster, { ...surroundings, name: 'trust', restarts: 1 }, async (node) => {
+    await mustApply(node, report, 'trust', ...etcd);
+  });
+  await restarting(cluster, { ...surroundings, name: 'switch', restarts: 0 }, async (node) => {
+    if (node === second) {
+      await requireRefused(first, 'finish', ...confirmed);
+      await requireRefused(second, 'trust', '--undo', ...etcd);
+    }
+    await mustApply(node, report, 'switch', ...etcd);
+  });
+  await requireRefused(first, 'finish', ...etcd, '--old-key', 'keep');
+  await restarting(cluster, { ...surroundings, name: 'finish', restarts: 1 }, async (node) => {
+    await mustApply(node, report, 'finish', ...confirmed);
+  });
+}
 
-    const restarts = { watch, report, balancer };
-    await restarting(cluster, { ...restarts, name: 'trust', restarts: 1 }, async (node) => {
-      await mustApply(node, report, 'trust', ...etcd);
-    });
-    await requireNothingToDo(first, 'trust', ...etcd);
-    await restarting(cluster, { ...restarts, name: 'switch', restarts: 0 }, async (node) => {
-      if (node === second) {
-        await requireRefused(first, 'finish', ...finishOptions);
-        await requireRefused(second, 'trust', '--undo', ...etcd);
-      }
-      await mustApply(node, report, 'switch', ...etcd);
-    });
-    await requireRefused(first, 'finish', ...etcd, '--old-key', 'keep');
-    await restarting(cluster, { ...restarts, name: 'finish', restarts: 1 }, async (node) => {
-      await mustApply(node, report, 'finish', ...finishOptions);
-    });
-
-    await requireWrites(cluster, writer, report);
-    const below = (['etcd', 'kube-apiserver'] as const).map((component) => {
-      const ms = watch.msBelow(2, { component, since });
-      report(`fewer than two ready ${component} for ${ms} ms`);
-      return ms;
-    });
-    await requireBalanced(clients, { report, drainedSince });
-    assert.deepEqual(below, [0, 0]);
-    await requireNewCa(cluster, oldCa);
-    await timed('join of a control-plane node', report, async () =>
-      joinControlPlane(cluster, first),
-    );
-    await requireNewCa(cluster, oldCa);
-  },
-};
-
-const finishOptions = [...etcd, '--clients-ok', '--old-key', 'destroy'] as const;
+const confirmed = [...etcd, '--clients-ok', '--old-key', 'destroy'] as const;
 
 /**
  * Replaces the CA of etcd in a cluster with one member. Its restart stops all writes, so it needs the
@@ -158,14 +120,8 @@ async function restarting(
   assert.deepEqual(found, restarts === 0 ? {} : Object.fromEntries(expected));
 }
 
-async function requireNothingToDo(node: KubeadmNode, ...step: readonly string[]): Promise<void> {
-  const { code, stdout, stderr } = await apply(node, ...step);
-  assert.equal(code, 0, `${node.name} ${step.join(' ')}: ${stdout}${stderr}`);
-  assert.match(stdout, /Nothing to do/);
-}
-
 /** Every acknowledged ConfigMap exists. */
-async function requireWrites(
+export async function requireWrites(
   cluster: KubeadmCluster,
   writer: ApiWriter,
   report: Report,
@@ -177,29 +133,6 @@ async function requireWrites(
   const found = new Set((await cluster.kubectl(...list)).split('\n'));
   const lost = acknowledged.filter((name) => !found.has(`configmap/${name}`));
   assert.deepEqual(lost, []);
-}
-
-/**
- * No request through the load balancer has failed while it was told of each restart. An API server that
- * restarts may refuse a connection, and rejects no certificate.
- */
-async function requireBalanced(
-  clients: ApiProber,
-  { report, drainedSince }: { readonly report: Report; readonly drainedSince: string },
-): Promise<void> {
-  const { failures, requests, csrs = 0, longestWaitMs = 0 } = await clients.stop();
-  const failed = failures.map((line) => JSON.parse(line) as FailedProbe);
-  const balanced = failed.filter(
-    ({ client }) => client.includes(throughBalancer) || client.startsWith(newClient),
-  );
-  const drained = balanced.filter(({ at }) => at >= drainedSince);
-  const counts = `${requests} requests, ${csrs} new certificates, the slowest after ${longestWaitMs} ms`;
-  report(`${counts}, ${failed.length} failed`);
-  report(`through the load balancer: ${balanced.length - drained.length} failed without a drain`);
-  report(JSON.stringify(balanced));
-  assert.deepEqual(drained, []);
-  const rejected = failed.filter(({ problem }) => /401|certificate|verify|alert/i.test(problem));
-  assert.deepEqual(rejected, []);
 }
 
 /** No file has the old CA, and kubeadm works with the new one. */

@@ -41,22 +41,26 @@ export class Leftovers {
       found.push(...names);
     }
     for (const { name, address, container } of cluster.controlPlanes) {
-      const show = `openssl s_client -connect ${address}:6443 -showcerts < /dev/null`;
-      const chain = await container.must('bash', '-ec', show);
-      if (this.#isIn(chain)) found.push(`served by ${name}`);
+      for (const port of servingPorts) {
+        // etcd rejects a client without a certificate after it has shown its own.
+        const show = `openssl s_client -connect ${address}:${port} -showcerts < /dev/null`;
+        const { stdout } = await container.run('bash', '-c', show);
+        if (!stdout.includes('BEGIN CERTIFICATE')) throw new Error(`${name} serves no certificate`);
+        if (this.#isIn(stdout)) found.push(`served by ${name} on ${port}`);
+      }
     }
     return found;
   }
 
   #isIn(text: string): boolean {
-    const decoded = text
-      .matchAll(embeddedPattern)
-      .map(([data]) => Buffer.from(data, 'base64').toString());
-    return [text, ...decoded].some((part) =>
-      (part.match(certificatePattern) ?? []).some((pem) =>
-        new X509Certificate(pem).verify(this.#authority.publicKey),
-      ),
+    const isFrom = (pem: string): boolean =>
+      new X509Certificate(pem).verify(this.#authority.publicKey);
+    if ((text.match(certificatePattern) ?? []).some(isFrom)) return true;
+    // A kubeconfig has certificates in base64, and a Secret has kubeconfigs in base64.
+    const decoded = (text.match(embeddedPattern) ?? []).map((data) =>
+      Buffer.from(data, 'base64').toString(),
     );
+    return decoded.some((part) => this.#isIn(part));
   }
 }
 
@@ -70,14 +74,17 @@ const kinds = [
   'customresourcedefinitions',
 ];
 
+/** Of kube-apiserver, and of etcd for clients and for peers. */
+const servingPorts = [6443, 2379, 2380];
+
 const pki = '/var/lib/kubelet/pki';
 const kubeletFiles = ['cluster-ca.crt', 'kubelet-client-current.pem', 'kubelet.crt'].map((name) =>
   join(pki, name),
 );
 
 const certificatePattern = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
-/** The base64 form of `-----BEGIN`, and what follows. */
-const embeddedPattern = /LS0tLS1CRUdJTi[\w+/=]+/g;
+/** Longer than a line of a PEM file. */
+const embeddedPattern = /[\w+/]{200,}={0,2}/g;
 
 interface ObjectList {
   readonly items: readonly {

@@ -5,9 +5,9 @@ import { expiredAuthority } from './expired-authority.ts';
 import { hiddenFaults } from './hidden-faults.ts';
 import { kubeadmAbort } from './kubeadm-abort.ts';
 import { kubeadmAbsentControlPlane } from './kubeadm-absent-control-plane.ts';
+import { kubeadmAllCas } from './kubeadm-all-cas.ts';
 import { kubeadmApply } from './kubeadm-apply.ts';
-import { kubeadmEtcd, kubeadmEtcdSingle } from './kubeadm-etcd.ts';
-import { kubeadmClients } from './kubeadm-clients.ts';
+import { kubeadmEtcdSingle } from './kubeadm-etcd.ts';
 import { kubeadmFrontProxy } from './kubeadm-front-proxy.ts';
 import { kubeadmMidway } from './kubeadm-midway.ts';
 import { kubeadmPlan } from './kubeadm-plan.ts';
@@ -36,13 +36,12 @@ export const scenarios: readonly Scenario[] = [
   kubeadmPlan,
   kubeadmApply,
   kubeadmReturn,
-  kubeadmClients,
+  kubeadmAllCas,
   kubeadmAbsentControlPlane,
   kubeadmPowerCut,
   kubeadmUndo,
   kubeadmMidway,
   kubeadmFrontProxy,
   kubeadmEtcdSingle,
-  kubeadmEtcd,
   kubeadmAbort,
 ];
