@@ -16,11 +16,11 @@ import { Prober } from './prober.ts';
 
 /**
  * Sends requests for each client, and requests a new client certificate that it then uses at every API
- * server, each every two seconds. On SIGTERM it prints one JSON line for each failure, and then
+ * server, each every four seconds. On SIGTERM it prints one JSON line for each failure, and then
  * the counts. Argument: the clients as JSON.
  */
 const { clients, newClients } = JSON.parse(process.argv[2] ?? '') as ClusterClients;
-const interval = 2_000;
+const interval = 4_000;
 /** A leading kube-controller-manager that restarts signs nothing for up to 20 s. */
 const patienceMs = 60_000;
 

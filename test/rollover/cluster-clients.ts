@@ -1,10 +1,12 @@
+import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import type { ApiProber } from '../support/api-prober.ts';
 import { startProbingProcess } from '../support/api-prober.ts';
 import type { KubeadmCluster } from '../support/kubeadm-cluster.ts';
 import { apiName } from '../support/kubeadm-configuration.ts';
 import type { KubeadmNode } from '../support/kubeadm-node.ts';
-import type { LoadBalancer } from './load-balancer.ts';
+import type { FailedProbe } from './prober.ts';
+import type { Report } from './scenario.ts';
 
 /** A client that connects with the files of a node, which it reads again each time. */
 export interface ClusterClient {
@@ -39,7 +41,7 @@ export interface ClusterClients {
  */
 export function startClusterClients(
   cluster: KubeadmCluster,
-  { url: balanced }: Pick<LoadBalancer, 'url'>,
+  { url: balanced }: { readonly url: string },
 ): ApiProber {
   const { controlPlanes, nodes, network } = cluster;
   const clients = holdersIn(cluster).flatMap(({ what, kubelet, path, files }) => [
@@ -65,6 +67,26 @@ export function startClusterClients(
 
 /** Ends the names of the clients of the load balancer. */
 export const throughBalancer = 'through the load balancer';
+
+/**
+ * Ends them. Before the first restart of kube-apiserver, no request has failed, and later none through the
+ * load balancer. An API server that restarts refuses connections, and rejects no certificate.
+ */
+export async function requireClients(
+  clients: ApiProber,
+  { report, restartsSince }: { readonly report: Report; readonly restartsSince: string },
+): Promise<void> {
+  const { failures, requests, csrs = 0, longestWaitMs = 0 } = await clients.stop();
+  report(`${requests} requests, ${csrs} new certificates, the slowest after ${longestWaitMs} ms`);
+  const failed = failures.map((line) => JSON.parse(line) as FailedProbe);
+  const isAllowed = ({ client, at, problem }: FailedProbe): boolean =>
+    at >= restartsSince && !client.endsWith(throughBalancer) && !rejection.test(problem);
+  const others = failed.filter((failure) => !isAllowed(failure));
+  report(`${failed.length} failed, ${others.length} of them without the restart of an API server`);
+  assert.deepEqual(others, []);
+}
+
+const rejection = /\b401\b|certificate|verif|alert/i;
 
 interface Holder {
   readonly what: string;

@@ -49,7 +49,7 @@ export const kubeadmAbsentControlPlane: Scenario = {
     await requireGone(oldCa, cluster);
     await requireMembers(cluster);
     await letLead(absent, cluster);
-    await requireConnections({ cluster, report });
+    await requireConnections({ cluster, first, report });
     await requireGone(oldCa, cluster);
   },
 };
@@ -129,8 +129,8 @@ function decoded(text: string): string[] {
 }
 
 /** New connections to every API server and every kubelet, and from every API server to every kubelet. */
-async function requireConnections({ cluster, report }: Omit<Return, 'first'>): Promise<void> {
-  using clients = startClusterClients(cluster);
+async function requireConnections({ cluster, first, report }: Return): Promise<void> {
+  using clients = startClusterClients(cluster, { url: `https://${first.address}:6443` });
   const issued = '{range .items[?(@.status.certificate)]}{.metadata.name}{"\\n"}{end}';
   const areIssued = async (): Promise<true | undefined> => {
     const names = await cluster.kubectl('get', 'csr', `--output=jsonpath=${issued}`);

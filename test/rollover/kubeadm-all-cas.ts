@@ -2,21 +2,19 @@ import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { globSync, readFileSync } from 'node:fs';
 import { fingerprintOf } from '../support/agent.ts';
-import type { ApiProber } from '../support/api-prober.ts';
 import { startApiProber } from '../support/api-prober.ts';
 import type { KubeadmCluster } from '../support/kubeadm-cluster.ts';
 import { pauseReference } from '../support/node-images.ts';
 import { AppliedRollover, requireRefused } from './applied-rollover.ts';
-import { startClusterClients, throughBalancer } from './cluster-clients.ts';
+import { requireClients, startClusterClients } from './cluster-clients.ts';
 import { ApiWriter, MemberWatch } from './etcd-observers.ts';
 import { useKubeadm } from './kubeadm-afterwards.ts';
 import { NodeAgents } from './kubeadm-agents.ts';
 import { manifestsOf } from './kubeadm-apply.ts';
-import { replaceEtcdCa, requireWrites } from './kubeadm-etcd.ts';
+import { replaceEtcdCa, requireMajority, requireWrites } from './kubeadm-etcd.ts';
 import { copyFiles, mustApply, requireConnections, startTrustCluster } from './kubeadm-rollover.ts';
 import { Leftovers } from './leftovers.ts';
 import { balancedConfiguration, LoadBalancer } from './load-balancer.ts';
-import type { FailedProbe } from './prober.ts';
 import type { Report, Scenario } from './scenario.ts';
 
 /**
@@ -53,7 +51,7 @@ export const kubeadmAllCas: Scenario = {
     await replaceEtcdCa(cluster, observed);
     await requireWrites(cluster, writer, report);
     await requireClients(clients, { report, restartsSince });
-    requireMajority({ watch, report, since });
+    requireMajority(watch, { report, since });
 
     assert.deepEqual(await kubeletsOf(cluster), kubelets);
     assert.deepEqual(await containersOf(cluster), pods);
@@ -120,42 +118,6 @@ async function replaceFrontProxyCa(cluster: KubeadmCluster, report: Report): Pro
   await copyFiles(first, cluster, ['front-proxy-ca-next.crt', 'front-proxy-ca-next.key']);
   for (const step of [['trust'], ['switch'], ['finish', '--old-key', 'destroy']]) {
     for (const node of cluster.controlPlanes) await mustApply(node, report, ...step, ...ca);
-  }
-}
-
-/**
- * Ends them. Before the first restart of kube-apiserver, no request has failed, and later none through the
- * load balancer. An API server that restarts refuses connections, and rejects no certificate.
- */
-async function requireClients(
-  clients: ApiProber,
-  { report, restartsSince }: { readonly report: Report; readonly restartsSince: string },
-): Promise<void> {
-  const { failures, requests, csrs = 0, longestWaitMs = 0 } = await clients.stop();
-  report(`${requests} requests, ${csrs} new certificates, the slowest after ${longestWaitMs} ms`);
-  const failed = failures.map((line) => JSON.parse(line) as FailedProbe);
-  const isAllowed = ({ client, at, problem }: FailedProbe): boolean =>
-    at >= restartsSince && !client.endsWith(throughBalancer) && !rejection.test(problem);
-  const others = failed.filter((failure) => !isAllowed(failure));
-  report(`${failed.length} failed, ${others.length} of them without the restart of an API server`);
-  assert.deepEqual(others, []);
-}
-
-const rejection = /\b401\b|certificate|verif|alert/i;
-
-function requireMajority({
-  watch,
-  report,
-  since,
-}: {
-  readonly watch: MemberWatch;
-  readonly report: Report;
-  readonly since: number;
-}): void {
-  for (const component of ['etcd', 'kube-apiserver'] as const) {
-    const ms = watch.msBelow(2, { component, since });
-    report(`${component} was ready on fewer than two nodes for ${ms} ms`);
-    assert.equal(ms, 0);
   }
 }
 

@@ -2,12 +2,43 @@ import assert from 'node:assert/strict';
 import type { KubeadmCluster } from '../support/kubeadm-cluster.ts';
 import type { KubeadmNode } from '../support/kubeadm-node.ts';
 import { requireRefused } from './applied-rollover.ts';
+import { requireClients, startClusterClients } from './cluster-clients.ts';
 import { ApiWriter, MemberWatch } from './etcd-observers.ts';
 import { copyFiles, mustApply, startTrustCluster } from './kubeadm-rollover.ts';
-import type { LoadBalancer } from './load-balancer.ts';
+import { balancedConfiguration, LoadBalancer } from './load-balancer.ts';
 import type { Report, Scenario } from './scenario.ts';
 
 const etcd = ['--ca', 'etcd'] as const;
+
+/**
+ * Replaces the CA of etcd in a cluster with three members, while clients write through each API server and
+ * use a load balancer.
+ */
+export const kubeadmEtcd: Scenario = {
+  name: 'kubeadm-etcd',
+  isShort: false,
+  async run(report) {
+    await using cluster = await startTrustCluster(report, {
+      controlPlanes: 3,
+      workers: 1,
+      configuration: balancedConfiguration,
+    });
+    const [first] = cluster.controlPlanes;
+    assert.ok(first !== undefined);
+    const oldCa = await first.container.read('/etc/kubernetes/pki/etcd/ca.crt');
+    using balancer = await LoadBalancer.start(cluster);
+    using watch = new MemberWatch(cluster);
+    using writer = await ApiWriter.start(cluster);
+    using clients = startClusterClients(cluster, balancer);
+    const since = Date.now();
+    const restartsSince = new Date(since).toISOString();
+    await replaceEtcdCa(cluster, { watch, report, balancer });
+    await requireWrites(cluster, writer, report);
+    await requireClients(clients, { report, restartsSince });
+    requireMajority(watch, { report, since });
+    await requireNewCa(cluster, oldCa);
+  },
+};
 
 /** With three members, two of which are always healthy. Each node is out of the load balancer meanwhile. */
 export async function replaceEtcdCa(
@@ -133,6 +164,18 @@ export async function requireWrites(
   const found = new Set((await cluster.kubectl(...list)).split('\n'));
   const lost = acknowledged.filter((name) => !found.has(`configmap/${name}`));
   assert.deepEqual(lost, []);
+}
+
+/** Two members and two API servers were always ready. */
+export function requireMajority(
+  watch: MemberWatch,
+  { report, since }: { readonly report: Report; readonly since: number },
+): void {
+  for (const component of ['etcd', 'kube-apiserver'] as const) {
+    const ms = watch.msBelow(2, { component, since });
+    report(`${component} was ready on fewer than two nodes for ${ms} ms`);
+    assert.equal(ms, 0);
+  }
 }
 
 /** No file has the old CA, and kubeadm works with the new one. */

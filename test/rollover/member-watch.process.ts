@@ -2,7 +2,7 @@ import { get } from 'node:http';
 import { get as getSecure } from 'node:https';
 
 /**
- * Runs in the network of a control-plane node, and requests the health of etcd and of kube-apiserver ten
+ * Runs in the network of a control-plane node, and requests the health of etcd and of kube-apiserver five
  * times a second. Prints a JSON line for each change: `down` without a process that listens, and
  * `unhealthy` for an answer other than 200.
  */
@@ -25,7 +25,7 @@ function watch(component: keyof typeof targets): void {
     ? getSecure(url, { ...options, rejectUnauthorized: false })
     : get(url, options);
   const again = (): void => {
-    setTimeout(() => watch(component), 100);
+    setTimeout(() => watch(component), 200);
   };
   sent.once('close', again);
   sent.once('timeout', () => sent.destroy(new Error('timeout')));

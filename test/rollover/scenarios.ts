@@ -7,7 +7,7 @@ import { kubeadmAbort } from './kubeadm-abort.ts';
 import { kubeadmAbsentControlPlane } from './kubeadm-absent-control-plane.ts';
 import { kubeadmAllCas } from './kubeadm-all-cas.ts';
 import { kubeadmApply } from './kubeadm-apply.ts';
-import { kubeadmEtcdSingle } from './kubeadm-etcd.ts';
+import { kubeadmEtcd, kubeadmEtcdSingle } from './kubeadm-etcd.ts';
 import { kubeadmFrontProxy } from './kubeadm-front-proxy.ts';
 import { kubeadmMidway } from './kubeadm-midway.ts';
 import { kubeadmPlan } from './kubeadm-plan.ts';
@@ -43,5 +43,6 @@ export const scenarios: readonly Scenario[] = [
   kubeadmMidway,
   kubeadmFrontProxy,
   kubeadmEtcdSingle,
+  kubeadmEtcd,
   kubeadmAbort,
 ];
