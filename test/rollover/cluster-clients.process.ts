@@ -121,11 +121,9 @@ process.once('SIGTERM', () => {
 async function stop(): Promise<void> {
   clearInterval(timer);
   await Promise.all([...pending, prober.stop()]);
-  for (const failure of [...prober.failures, ...failures]) {
-    process.stdout.write(`${JSON.stringify(failure)}\n`);
-  }
   const probes = Object.values(prober.requests).reduce((sum, count) => sum + count, 0);
   const counts = { requests: probes + uses, csrs: issued, longestWaitMs };
-  process.stdout.write(`${JSON.stringify(counts)}\n`);
-  process.exit(0);
+  const lines = [...prober.failures, ...failures, counts].map((line) => JSON.stringify(line));
+  // At its end, a process drops what does not fit into the pipe.
+  process.stdout.write(`${lines.join('\n')}\n`, () => process.exit(0));
 }

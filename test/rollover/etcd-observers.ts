@@ -47,14 +47,21 @@ export class MemberWatch implements Disposable {
   }
 
   /**
-   * The milliseconds since a time in which a component was healthy on fewer nodes than this, once all
-   * nodes were observed.
+   * The milliseconds since a time in which a component was in one of these states on fewer nodes than
+   * this, once all nodes were observed.
    */
   msBelow(
     count: number,
-    { component, since }: Pick<Change, 'component'> & { readonly since: number },
+    {
+      component,
+      since,
+      states = ['healthy'],
+    }: Pick<Change, 'component'> & {
+      readonly since: number;
+      readonly states?: readonly Change['state'][];
+    },
   ): number {
-    const now = new Map<string, string>();
+    const now = new Map<string, Change['state']>();
     let total = 0;
     let below: number | undefined;
     const end = { node: '', component, at: Date.now(), state: 'healthy' } as const;
@@ -62,8 +69,8 @@ export class MemberWatch implements Disposable {
       if (change.component !== component) continue;
       if (below !== undefined) total += Math.max(0, change.at - Math.max(below, since));
       if (change.node !== '') now.set(change.node, change.state);
-      const healthy = [...now.values()].filter((state) => state === 'healthy').length;
-      below = now.size === this.#nodes && healthy < count ? change.at : undefined;
+      const found = [...now.values()].filter((state) => states.includes(state)).length;
+      below = now.size === this.#nodes && found < count ? change.at : undefined;
     }
     return total;
   }
