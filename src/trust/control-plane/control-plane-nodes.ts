@@ -65,11 +65,25 @@ export interface ControlPlaneNodes {
   readonly others: readonly ControlPlaneNode[];
 }
 
+/** @throws AgentError as KubeClient.request */
+export async function readNodesWithOwn({
+  client,
+  signal,
+  ...machine
+}: Machine & {
+  readonly client: Pick<KubeClient, 'request'>;
+  readonly signal: AbortSignal;
+}): Promise<ControlPlaneNodes> {
+  return withOwn(await readControlPlaneNodes(client, signal), machine);
+}
+
+interface Machine {
+  readonly hostName: string;
+  readonly addresses: ReadonlySet<string>;
+}
+
 /** The kubelet may give the Node another name than the host has, so an address finds it too. */
-export function withOwn(
-  nodes: readonly ControlPlaneNode[],
-  machine: { readonly hostName: string; readonly addresses: ReadonlySet<string> },
-): ControlPlaneNodes {
+export function withOwn(nodes: readonly ControlPlaneNode[], machine: Machine): ControlPlaneNodes {
   const isNamed = ({ name }: ControlPlaneNode): boolean => name === machine.hostName;
   const isOwn = (node: ControlPlaneNode): boolean =>
     isNamed(node) || node.addresses.some((address) => machine.addresses.has(address));

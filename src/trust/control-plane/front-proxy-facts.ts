@@ -7,7 +7,7 @@ import type { ProbeResult } from '../cluster/probes.ts';
 import type { CheckContext } from './check.ts';
 import { publishedClientAuthorities } from './client-authorities-task.ts';
 import type { ControlPlaneNode, ControlPlaneNodes } from './control-plane-nodes.ts';
-import { readControlPlaneNodes, withOwn } from './control-plane-nodes.ts';
+import { readNodesWithOwn } from './control-plane-nodes.ts';
 import { apiServerPath, probeFrontProxy } from './front-proxy-trust.ts';
 import type { RequestTarget } from './request-probe.ts';
 import { apiServerOf } from './served-chain.ts';
@@ -50,7 +50,7 @@ export async function readFrontProxyFacts(
     return { old, next };
   };
   const apis = await readAggregatedApis(client, signal);
-  const nodes = withOwn(await readControlPlaneNodes(client, signal), request);
+  const nodes = await readNodesWithOwn(request);
   return {
     ...nodes,
     servers: await probeApiServers({ context, request, nodes }, probe),

@@ -12,7 +12,7 @@ import type { ClusterState } from '../../cluster/state.ts';
 import type { ControlPlaneNodes } from '../control-plane-nodes.ts';
 import { looseKeys } from '../ca-files.ts';
 import { applyCommand } from '../apply-command.ts';
-import { readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
+import { readNodesWithOwn } from '../control-plane-nodes.ts';
 import type { AuthorityPair } from '../new-authority.ts';
 import type { KnownAuthorities } from '../new-authority-report.ts';
 import {
@@ -94,7 +94,7 @@ async function readCluster(request: StepRequest): Promise<{
     { client, signal },
     { readAt: clock.now(), withPods: false },
   );
-  return { state, nodes: withOwn(await readControlPlaneNodes(client, signal), request) };
+  return { state, nodes: await readNodesWithOwn(request) };
 }
 
 function notesOn({ withoutBridge }: CreatePlan, { signing, next }: KnownAuthorities): string[] {

@@ -1,7 +1,7 @@
 import type { EtcdGateId, Gate } from '../../cluster/gate.ts';
 import { gateOf } from '../../cluster/gates/verdict.ts';
 import { uploadedCertificatesTask } from '../cluster-tasks.ts';
-import { readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
+import { readNodesWithOwn } from '../control-plane-nodes.ts';
 import { notServing, unconfirmedClients } from '../etcd/gates.ts';
 import { isOwn, viewEtcd } from '../etcd/view.ts';
 import { abortElsewhere } from './abort-elsewhere.ts';
@@ -13,8 +13,7 @@ import type { AbortQuestion, StepCluster } from './step-cluster.ts';
 /** The part of the cluster in the step `abort` of the CA `etcd`. @throws AgentError as viewEtcd */
 export async function etcdAbort(question: AbortQuestion): Promise<StepCluster> {
   const { latest, node, request, options } = question;
-  const { client, signal } = request;
-  const nodes = withOwn(await readControlPlaneNodes(client, signal), request);
+  const nodes = await readNodesWithOwn(request);
   const view = await viewEtcd(node, request);
   const serving = view.probes.filter(
     ({ member, served }) => served.issuedBy === 'next' && !isOwn(view, member),

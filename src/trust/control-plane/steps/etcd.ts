@@ -5,7 +5,7 @@ import type { EtcdGateId, Gate, GateReason } from '../../cluster/gate.ts';
 import { counted, gateOf } from '../../cluster/gates/verdict.ts';
 import { applyCommand, applyOn } from '../apply-command.ts';
 import { uploadedCertificatesTask } from '../cluster-tasks.ts';
-import { readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
+import { readNodesWithOwn } from '../control-plane-nodes.ts';
 import type { MemberChange } from '../etcd/gates.ts';
 import {
   conflictReason,
@@ -26,12 +26,11 @@ import type { GateOptions, StepCluster, StepClusterQuestion } from './step-clust
 /** The part of the cluster in a step of the CA `etcd`. @throws AgentError as KubeClient.request */
 export async function etcdCluster(question: StepClusterQuestion): Promise<StepCluster> {
   const { step, node, request, options } = question;
-  const { client, signal } = request;
-  const nodes = await readControlPlaneNodes(client, signal);
+  const nodes = await readNodesWithOwn(request);
   const view = await viewEtcd(node, request);
   return {
     tasks: await uploadedCertificatesTask(request),
-    nodes: withOwn(nodes, request),
+    nodes,
     notes: step === 'switch' ? [] : interruptionNotes(view, options),
     judge: async (restarts) => ({
       gates: await judge(question, { view, restarts }),

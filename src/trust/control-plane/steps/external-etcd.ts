@@ -10,7 +10,7 @@ import type { DialedServer } from '../../cluster/served-leaf.ts';
 import { servedLeaf } from '../../cluster/served-leaf.ts';
 import { applyCommand, applyOn } from '../apply-command.ts';
 import { uploadedCertificatesTask } from '../cluster-tasks.ts';
-import { readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
+import { readNodesWithOwn } from '../control-plane-nodes.ts';
 import { readClientPair } from '../etcd/access.ts';
 import { probeMember } from '../etcd/member-probes.ts';
 import { externalEtcd } from '../etcd/support.ts';
@@ -34,7 +34,7 @@ const clientName = 'apiserver-etcd-client';
  */
 export async function externalEtcdCluster(question: StepClusterQuestion): Promise<StepCluster> {
   const { step, node, request } = question;
-  const nodes = withOwn(await readControlPlaneNodes(request.client, request.signal), request);
+  const nodes = await readNodesWithOwn(request);
   return {
     nodes,
     tasks: await uploadedCertificatesTask(request),

@@ -16,7 +16,7 @@ import {
   uploadedCertificatesTask,
 } from '../cluster-tasks.ts';
 import type { Section } from '../component-arguments.ts';
-import { awaitedNodes, readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
+import { awaitedNodes, readNodesWithOwn } from '../control-plane-nodes.ts';
 import { readMirrorPods } from '../mirror-pods.ts';
 import type { RolloverNode } from '../node-files.ts';
 import { bridgeOf } from '../node-files.ts';
@@ -54,7 +54,7 @@ export async function readControlPlane(
   }: Pick<GateOptions, 'confirmed' | 'keepsAbsentNodes'>,
 ): Promise<ControlPlane> {
   const { client, signal, hostName } = request;
-  const { own, others } = withOwn(await readControlPlaneNodes(client, signal), request);
+  const { own, others } = await readNodesWithOwn(request);
   return {
     ...(own && { own }),
     ...awaitedNodes(others, exceptNodes),

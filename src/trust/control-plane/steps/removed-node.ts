@@ -20,7 +20,7 @@ import {
 import { clusterInfoTask, removeFlagsTask } from '../cluster-tasks.ts';
 import { certificatesAt } from '../node-files.ts';
 import type { ControlPlaneNode } from '../control-plane-nodes.ts';
-import { readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
+import { readNodesWithOwn } from '../control-plane-nodes.ts';
 import { reportedCount } from '../new-authority-report.ts';
 import type { ControlPlane } from '../node-order.ts';
 import { nodesBehind } from '../node-order.ts';
@@ -140,8 +140,7 @@ export async function leftByFrontProxies(
   { confirmed: { exceptNodes } }: Pick<GateOptions, 'confirmed'>,
   step: 'finish' | 'abort',
 ): Promise<Pick<StepPlan, 'tasks' | 'refusals' | 'commands'>> {
-  const { client, signal } = request;
-  const nodes = withOwn(await readControlPlaneNodes(client, signal), request);
+  const nodes = await readNodesWithOwn(request);
   const others = nodes.others.filter(({ name }) => exceptNodes?.has(name) !== true);
   const behind = others.filter(
     ({ report }) => report !== undefined && reportedCount(report, 'front-proxy') > 1,

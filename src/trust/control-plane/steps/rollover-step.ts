@@ -3,7 +3,7 @@ import { readCertificateFile } from '../../../pki/inventory/certificate-file.ts'
 import type { GateReason } from '../../cluster/gate.ts';
 import { applyCommand } from '../apply-command.ts';
 import type { ControlPlaneNodes } from '../control-plane-nodes.ts';
-import { readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
+import { readNodesWithOwn } from '../control-plane-nodes.ts';
 import { reportTask } from '../new-authority-report.ts';
 import { nextPathsInWords } from '../next-authority.ts';
 import type { CaPlaces, RolloverNode } from '../node-files.ts';
@@ -117,7 +117,7 @@ async function withoutFiles(
   request: StepRequest,
   options: GateOptions,
 ): Promise<StepPlan> {
-  const { ca, client, hostName, signal } = request;
+  const { ca, hostName } = request;
   const common = { step, nodeName: hostName, tasks: [], restarts: [], gates: [], commands: [] };
   if (step === 'abort' && hasSeveral(request)) {
     return { ...common, refusals: [lostNext(request)], notes: [] };
@@ -125,8 +125,8 @@ async function withoutFiles(
   if (step === 'finish' || step === 'abort') {
     const notes = ['This node has no files of a CA rollover.'];
     const left = await leftInObjects[ca]?.(request, options, step);
-    const { own } = withOwn(await readControlPlaneNodes(client, signal), request);
-    const report = await reported(step, { planned: [], ...(own && { own }), request });
+    const nodes = await readNodesWithOwn(request);
+    const report = await reported(step, { planned: [], ...nodes, request });
     return { ...common, refusals: [], notes, ...left, tasks: [...(left?.tasks ?? []), ...report] };
   }
   const missing: GateReason = {

@@ -13,7 +13,7 @@ import type { RolloverView } from '../../cluster/rollover.ts';
 import { applyCommand, rolloverBack } from '../apply-command.ts';
 import { lostKey } from '../ca-files.ts';
 import { clusterInfoTask, removeFlagsTask, setFlagsTask } from '../cluster-tasks.ts';
-import { readControlPlaneNodes, withOwn } from '../control-plane-nodes.ts';
+import { readNodesWithOwn } from '../control-plane-nodes.ts';
 import { reportTask } from '../new-authority-report.ts';
 import type { NodePlaces, RolloverNode } from '../node-files.ts';
 import { caPath, readRolloverNode } from '../node-files.ts';
@@ -44,7 +44,7 @@ export async function planRolloverUndo(
   const common = { step, nodeName: hostName, restarts: [], gates: [], notes: [], commands: [] };
   if (ca !== 'kubernetes') {
     const refusals = await undoRefusals[ca](step, request, options);
-    const { own } = withOwn(await readControlPlaneNodes(request.client, request.signal), request);
+    const { own } = await readNodesWithOwn(request);
     return { ...common, tasks: await reportTask(own, { request, isChanged: true }), refusals };
   }
   const node = await readRolloverNode(request);
