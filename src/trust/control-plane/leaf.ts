@@ -97,40 +97,23 @@ function wipe(target: Target): void {
 export async function pairReplacement(
   node: RolloverNode,
   name: PairName,
-  {
-    by,
-    chain,
-    now,
-    importFrom,
-  }: {
+  wish: {
     readonly by: RolloverSide;
     readonly chain: readonly ChainCertificate[];
     readonly now: Instant;
     readonly importFrom?: string;
   },
 ): Promise<Replacement> {
+  const { by, chain, now, importFrom: folder } = wish;
   const leaf = await readLeaf(node, name);
   if (leaf === undefined) throw missing(name);
   if (leaf.by === by) return chainReplacement(node, leaf, chain);
-  if (importFrom !== undefined) {
-    const { file } = await importedPair(
-      node,
-      { entry: entryOf(name), leaf: leaf.certificate },
-      {
-        folder: importFrom,
-        now,
-      },
-    );
-    return {
-      files: filesOf(leaf, `the certificate ${file} from ${sideNames[by]}`),
-      make: async () => renewed(node, name, { by, chain, now, importFrom }),
-    };
-  }
-  const content = `a certificate from ${sideNames[by]}${chain.length === 0 ? '' : ', then the bridge'}`;
-  return {
-    files: filesOf(leaf, content),
-    make: async () => renewed(node, name, { by, chain, now }),
-  };
+  const existing = { entry: entryOf(name), leaf: leaf.certificate };
+  const imported = folder && (await importedPair(node, existing, { folder, now }));
+  const content = imported
+    ? `the certificate ${imported.file} from ${sideNames[by]}`
+    : `a certificate from ${sideNames[by]}${chain.length === 0 ? '' : ', then the bridge'}`;
+  return { files: filesOf(leaf, content), make: async () => renewed(node, name, wish) };
 }
 
 /** The files of a new certificate and its key. */

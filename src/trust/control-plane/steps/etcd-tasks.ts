@@ -110,8 +110,12 @@ function membersTask(context: CheckContext): FileTask {
   });
 }
 
-function apiServerTask(context: CheckContext): FileTask {
-  return fileTask('kube-apiserver', [], {
+/** kube-apiserver reads the CAs of etcd only when it starts. */
+export function apiServerTask(
+  context: CheckContext,
+  replacements: readonly Replacement[] = [],
+): FileTask {
+  return fileTask('kube-apiserver', replacements, {
     restart: { component: 'kube-apiserver', reads: [caPath(context.node, 'trusted')] },
     check: async (signal) => requireApiServer(context, signal),
   });

@@ -1,23 +1,24 @@
-import type { GateReason, RolloverSide } from '../../cluster/gate.ts';
+import type { GateReason } from '../../cluster/gate.ts';
 import { bothCas, caReplacement, issuerFirst } from '../ca-files.ts';
 import type { CheckContext } from '../check.ts';
-import { requireAccepted, requireApiServer } from '../etcd/checks.ts';
+import { requireAccepted } from '../etcd/checks.ts';
 import { hasExternalEtcd } from '../etcd/support.ts';
 import { howToImport } from '../imported-pair.ts';
 import { pairReplacement, readLeaf } from '../leaf.ts';
-import { caPath } from '../node-files.ts';
 import { fileTask } from '../replacement.ts';
 import type { FileTask } from '../task.ts';
+import { apiServerTask } from './etcd-tasks.ts';
 
 /**
  * The steps of the CA `etcd` on a node whose kube-apiserver uses etcd on other machines. The node never has
  * the key of the CA: with it, an intruder could become a member of etcd.
  */
 export async function externalTrustTasks(context: CheckContext): Promise<FileTask[]> {
-  return [apiServerTask(context, bothCas)];
+  return [apiServerTask(context, [caReplacement(context.node, 'trusted', bothCas)])];
 }
 
-const clientName = 'apiserver-etcd-client';
+/** The only certificate from the CA of external etcd on this node. */
+export const clientName = 'apiserver-etcd-client';
 
 /** Why `switch` cannot get its certificate: only with external etcd, another machine issues it. */
 export async function importObstacles({
@@ -57,15 +58,5 @@ export async function externalSwitchTasks(context: CheckContext): Promise<FileTa
 }
 
 export async function externalFinishTasks(context: CheckContext): Promise<FileTask[]> {
-  return [apiServerTask(context, ['next'])];
-}
-
-/** kube-apiserver reads the CAs of etcd only when it starts. */
-function apiServerTask(context: CheckContext, trusted: readonly RolloverSide[]): FileTask {
-  const { node } = context;
-  const component = 'kube-apiserver';
-  return fileTask(component, [caReplacement(node, 'trusted', trusted)], {
-    restart: { component, reads: [caPath(node, 'trusted')] },
-    check: async (signal) => requireApiServer(context, signal),
-  });
+  return [apiServerTask(context, [caReplacement(context.node, 'trusted', ['next'])])];
 }

@@ -22,10 +22,9 @@ import type { NodeStepName } from '../node-step.ts';
 import type { StepRequest } from '../step-plan.ts';
 import { runsOf, undoCommand } from '../task-run.ts';
 import { outdatedApiServer } from './etcd.ts';
+import { clientName } from './external-etcd-tasks.ts';
 import { authoritiesOf } from './kubernetes.ts';
 import type { StepCluster, StepClusterQuestion } from './step-cluster.ts';
-
-const clientName = 'apiserver-etcd-client';
 
 /**
  * The part of the cluster in a step of the CA `etcd`, if etcd runs on other machines. The administrator
