@@ -391,7 +391,7 @@ describe('planRolloverStep() for abort', { skip }, () => {
     );
   });
 
-  it('does not wait for an excepted node that is off, but for one that is Ready', async (context) => {
+  it('waits for an excepted node that is Ready, and not for one that is off', async (context) => {
     const node = await nodeAfter(context, 'trust');
     await setOther(node, 'trust');
     const exceptOther = async (): Promise<StepPlan> =>

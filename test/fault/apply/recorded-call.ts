@@ -1,22 +1,9 @@
-import { failures } from '../crash/injection.ts';
+import { changingCalls, failures } from '../crash/injection.ts';
 import type { Call, Errno } from '../crash/injection.ts';
 import type { Entry, Image } from './image.ts';
 
 /** The calls that change files, and those with which they are opened, synced and closed. */
-export const recordedNames = [
-  'openat',
-  'write',
-  'pwrite64',
-  'ftruncate',
-  'fchmod',
-  'fsync',
-  'close',
-  'mkdir',
-  'symlink',
-  'rename',
-  'unlink',
-  'rmdir',
-] as const;
+export const recordedNames = [...changingCalls, 'rmdir'] as const;
 
 /** A system call in the log of a run. */
 export interface RecordedCall {

@@ -265,7 +265,7 @@ describe('the steps of the CA of etcd', () => {
     });
   }
 
-  it('abort is refused after finish has begun, and names the other way back', async (t) => {
+  it('abort is refused after finish has begun, and names the rollover to the old CA', async (t) => {
     const node = await created(t);
     await walkOf('etcd', node, 'trust', 'switch');
     await writeFile(join(node.certificates, 'etcd/ca.crt'), node.next.certificate);
