@@ -35,6 +35,37 @@ export const kubeadmUndo: Scenario = {
   },
 };
 
+/**
+ * The same for *finish*, until the key of the old CA is destroyed. The flags of kube-controller-manager
+ * return to kubeadm-config with the undo on the last node.
+ */
+export const kubeadmUndoFinish: Scenario = {
+  name: 'kubeadm-undo-finish',
+  isShort: false,
+  async run(report) {
+    await using cluster = await startTrustCluster(report, { controlPlanes: 2, workers: 0 });
+    const rollover = await AppliedRollover.plan(cluster, report);
+    const { first, nodes } = rollover;
+    const [, second] = nodes;
+    assert.ok(second !== undefined);
+    await rollover.create();
+    await rollover.trust();
+    await rollover.union();
+    await rollover.switch();
+    await rollover.restartServers();
+    await rollover.reissue();
+    await undoFinish({ cluster, nodes: [first, second], report });
+    await withoutPreviousKey(first, async () => {
+      const reason = /the key of the old CA is not on this node/;
+      await refuseUndo(cluster, first, { step: 'switch', reason });
+    });
+    await rollover.finish();
+    await rollover.requireGreen();
+    const reason = /this node has no copies of a step/;
+    for (const node of nodes) await refuseUndo(cluster, node, { step: 'finish', reason });
+  },
+};
+
 interface UndoneCluster {
   readonly cluster: KubeadmCluster;
   readonly nodes: readonly [KubeadmNode, KubeadmNode];
@@ -70,13 +101,34 @@ async function undoStep(
   assert.equal(await stateOf(cluster), before);
 }
 
+async function undoFinish({
+  cluster,
+  nodes: [first, second],
+  report,
+}: UndoneCluster): Promise<void> {
+  const step = ['finish', '--clients-ok', '--old-key', 'keep'];
+  const before = await stateOf(cluster);
+  await mustApply(first, report, ...step);
+  const between = await filesOf(cluster);
+  await mustApply(second, report, ...step);
+  assert.notEqual(await filesOf(cluster), between);
+  await mustApply(second, report, 'finish', '--undo');
+  assert.equal(await filesOf(cluster), between);
+  await mustApply(first, report, 'finish', '--undo');
+  assert.equal(await stateOf(cluster), before);
+}
+
 /** A digest of each file, and the objects that a rollover changes. */
-async function stateOf({ controlPlanes }: KubeadmCluster): Promise<string> {
-  const [any] = controlPlanes;
+async function stateOf(cluster: KubeadmCluster): Promise<string> {
+  const [any] = cluster.controlPlanes;
   assert.ok(any !== undefined);
-  const files = controlPlanes.map(({ container }) => container.must('bash', '-ec', digests));
   const objects = await any.container.must('bash', '-ec', rolloverObjects);
-  return [...(await Promise.all(files)), objects].join('\n');
+  return `${await filesOf(cluster)}\n${objects}`;
+}
+
+async function filesOf({ controlPlanes }: KubeadmCluster): Promise<string> {
+  const files = controlPlanes.map(({ container }) => container.must('bash', '-ec', digests));
+  return (await Promise.all(files)).join('\n');
 }
 
 const digests = 'find /etc/kubernetes -type f -not -path "*/.nodecertd*" | sort | xargs sha256sum';
@@ -96,4 +148,14 @@ async function refuseUndo(
   const { code, stdout, stderr } = await apply(node, step, '--undo');
   assert.ok(code !== 0 && reason.test(stdout + stderr), `${step}: ${code} ${stdout}${stderr}`);
   assert.equal(await stateOf(cluster), before);
+}
+
+async function withoutPreviousKey(
+  { container }: KubeadmNode,
+  work: () => Promise<void>,
+): Promise<void> {
+  const key = '/etc/kubernetes/pki/ca-previous.key';
+  await container.must('mv', key, '/run/');
+  await work();
+  await container.must('mv', '/run/ca-previous.key', key);
 }

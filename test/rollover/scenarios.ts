@@ -13,7 +13,7 @@ import { kubeadmMidway } from './kubeadm-midway.ts';
 import { kubeadmPlan } from './kubeadm-plan.ts';
 import { kubeadmPowerCut } from './kubeadm-power-cut.ts';
 import { kubeadmReturn } from './kubeadm-return.ts';
-import { kubeadmUndo } from './kubeadm-undo.ts';
+import { kubeadmUndo, kubeadmUndoFinish } from './kubeadm-undo.ts';
 import { lateNodes } from './late-nodes.ts';
 import { rightOrder } from './right-order.ts';
 import type { Scenario } from './scenario.ts';
@@ -40,6 +40,7 @@ export const scenarios: readonly Scenario[] = [
   kubeadmAbsentControlPlane,
   kubeadmPowerCut,
   kubeadmUndo,
+  kubeadmUndoFinish,
   kubeadmMidway,
   kubeadmFrontProxy,
   kubeadmEtcdSingle,
