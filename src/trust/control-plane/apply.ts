@@ -152,14 +152,14 @@ export async function undoPlan(
     isRestored ? [] : (await undoStep(undone, environment)).restarted;
   if (!isRestored) await previewUndo(undone, environment);
   const tasks = plan.tasks.filter((task) => task.kind === 'cluster');
-  const changeCluster = async (): Promise<void> => {
-    for (const task of tasks.filter(({ isDone }) => !isDone)) await task.run(request.signal);
+  const changeCluster = async ({ reports }: { readonly reports: boolean }): Promise<void> => {
+    const chosen = tasks.filter(({ isReport = false }) => isReport === reports);
+    for (const task of chosen.filter(({ isDone }) => !isDone)) await task.run(request.signal);
   };
   // The copies show a second undo what is left, so the files come last. Reports describe them.
-  const isReport = plan.step === 'create' || request.ca !== 'kubernetes';
-  if (!isReport) await changeCluster();
+  await changeCluster({ reports: false });
   const restarted = await undo();
-  if (isReport) await changeCluster();
+  await changeCluster({ reports: true });
   const done = [
     ...restarted.map((one) => ({ name: one.component, isChanged: true, restarted: one })),
     ...tasks.map(({ name, isDone }) => ({ name, isChanged: !isDone })),

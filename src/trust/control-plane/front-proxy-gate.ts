@@ -184,19 +184,26 @@ export function withoutNext(
   return others.filter((other) => !question.except.has(other.name) && !usesNext(other, question));
 }
 
-/** The new CA cannot leave a node while a kube-apiserver uses a certificate from it. */
+/**
+ * The new CA cannot leave a node while a kube-apiserver uses a certificate from it. A node that reports no
+ * issuer may have been interrupted while it replaced its certificate.
+ */
 export function nextProxies(
   facts: FrontProxyFacts,
   question: FrontProxyQuestion,
   isNextUsedHere = false,
 ): GateReason[] {
-  const users = facts.others.filter((other) => usesNext(other, question)).map(({ name }) => name);
+  const old = shortFingerprint(question.authorities.old.fingerprint);
+  const users = facts.others
+    .filter(({ name }) => !question.except.has(name))
+    .filter(({ report }) => report !== undefined && report.frontProxyClient !== old)
+    .map(({ name }) => name);
   const own = facts.servers.filter(({ isOwn }) => isOwn && isNextUsedHere).map(({ name }) => name);
   if (users.length + own.length === 0) return [];
   return [
     {
       state: 'waiting',
-      message: 'kube-apiserver uses a certificate front-proxy-client from the new CA',
+      message: 'kube-apiserver may use a certificate front-proxy-client from the new CA',
       remedy: `Run on each of these nodes first: ${applyCommand('abort', 'front-proxy')}`,
       objects: [...own, ...users],
     },

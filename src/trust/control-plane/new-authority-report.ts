@@ -6,6 +6,7 @@ import {
   controlPlaneAnnotationKey,
   formatControlPlaneAnnotation,
 } from '../../core/control-plane-annotation.ts';
+import { without } from '../../core/without.ts';
 import type { TrustAuthority } from '../../core/trust.ts';
 import { authorityName, shortFingerprint } from '../../core/trust.ts';
 import { isSameAuthority } from '../../core/trust-bundle.ts';
@@ -168,7 +169,31 @@ export async function reportTask(
       name: `annotation ${controlPlaneAnnotationKey} of the Node ${own.name}`,
       content: 'the CAs of this node',
       isDone: !isChanged && isReported(own, request.ca, await filesOf(request)),
-      run: (signal) => report(own, { ...request, signal }),
+      isReport: true,
+      run: async (signal) => report(own, await filesOf(request), { ...request, signal }),
+    },
+  ];
+}
+
+/**
+ * Reports that the issuer of front-proxy-client is unknown, before a step replaces the certificate. After
+ * a crash, the other nodes would otherwise trust the previous report.
+ */
+export function unknownIssuerTask(
+  own: ControlPlaneNode | undefined,
+  { request, isDone }: { readonly request: StepRequest; readonly isDone: boolean },
+): ClusterTask[] {
+  if (own === undefined) return [];
+  return [
+    {
+      kind: 'cluster',
+      name: `annotation ${controlPlaneAnnotationKey} of the Node ${own.name}`,
+      content: 'without the issuer of front-proxy-client, which changes next',
+      isDone,
+      run: async (signal) => {
+        const files = without(await filesOf(request), 'frontProxyClient');
+        await report(own, files, { ...request, signal });
+      },
     },
   ];
 }
@@ -195,10 +220,13 @@ async function filesOf({ directories }: StepRequest): Promise<ControlPlaneTrust>
   return readControlPlaneTrust(components, directories);
 }
 
-async function report(own: ControlPlaneNode, request: StepRequest): Promise<void> {
-  const { client, clock, signal } = request;
+async function report(
+  own: ControlPlaneNode,
+  files: ControlPlaneTrust,
+  { client, clock, signal }: StepRequest,
+): Promise<void> {
   const found: ControlPlaneAnnotation = {
-    ...(await filesOf(request)),
+    ...files,
     // Only the agent reads them. An earlier start keeps gates closed for longer.
     startedAt: own.report?.startedAt ?? {},
     reportedAt: clock.now(),

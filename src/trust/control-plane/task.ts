@@ -64,6 +64,8 @@ export interface ClusterTask {
   /** The new content in words. */
   readonly content: string;
   readonly isDone: boolean;
+  /** Describes the files of the node, so that an undo does it after them. */
+  readonly isReport?: boolean;
   readonly run: (signal: AbortSignal) => Promise<void>;
 }
 

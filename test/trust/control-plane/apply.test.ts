@@ -13,7 +13,7 @@ import {
   interruptedStep,
   undoPlan,
 } from '../../../src/trust/control-plane/apply.ts';
-import type { AppliedStep } from '../../../src/trust/control-plane/apply.ts';
+import type { AppliedStep, ApplyRequest } from '../../../src/trust/control-plane/apply.ts';
 import type { ClusterTask } from '../../../src/trust/control-plane/task.ts';
 import { systemClock } from '../../../src/sys/clock.ts';
 import { ApiServer, clientOf } from '../../kube/support/api-server.ts';
@@ -65,7 +65,10 @@ describe('interruptedStep()', () => {
 
 interface UndoScene {
   readonly node: StepNode;
-  readonly undo: (run: ClusterTask['run'], isRestored?: boolean) => Promise<AppliedStep>;
+  readonly undo: (
+    run: ClusterTask['run'],
+    options?: Pick<ClusterTask, 'isReport'> & Pick<ApplyRequest, 'isRestored'>,
+  ) => Promise<AppliedStep>;
 }
 
 /** A node that trusts both CAs. */
@@ -92,12 +95,13 @@ async function undoScene(test: TestContext): Promise<UndoScene> {
     describe: () => ({}),
   };
   const lists = { restarts: [], gates: [], refusals: [], notes: [], commands: [] };
-  const undo: UndoScene['undo'] = (run, isRestored = false) => {
+  const undo: UndoScene['undo'] = (run, { isReport = false, isRestored = false } = {}) => {
     const task = {
       kind: 'cluster',
       name: 'config',
       content: 'without',
       isDone: false,
+      isReport,
       run,
     } as const;
     const plan = { step: 'trust', nodeName: 'cp1', tasks: [task], ...lists } as const;
@@ -120,6 +124,14 @@ describe('undoPlan()', () => {
     assert.equal(await node.read('ca.crt'), 'old');
   });
 
+  it('reports the restored files', async (test) => {
+    const { node, undo } = await undoScene(test);
+    let reported = '';
+    const report = async (): Promise<void> => void (reported = await node.read('ca.crt'));
+    await undo(report, { isReport: true });
+    assert.equal(reported, 'old');
+  });
+
   it('changes the cluster after an interrupted undo has restored the files', async (test) => {
     const { node, undo } = await undoScene(test);
     const directory = rolloverDirectory({ kubernetes: node.directory });
@@ -132,7 +144,7 @@ describe('undoPlan()', () => {
       undo(async () => undefined),
       { code: 'USAGE' },
     );
-    const { done } = await undo(async () => undefined, true);
+    const { done } = await undo(async () => undefined, { isRestored: true });
     assert.deepEqual(done, [{ name: 'config', isChanged: true }]);
   });
 

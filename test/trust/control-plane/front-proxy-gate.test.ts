@@ -148,6 +148,13 @@ describe('nextProxies()', () => {
     const [reason] = nextProxies(facts({ others: [cp2(next)] }), question(), true);
     assert.deepEqual(reason?.objects, ['cp1', 'cp2']);
   });
+
+  it('names a node that has reported no issuer, unless it is excepted', () => {
+    const unknown = facts({ others: [cp2()] });
+    const [reason] = nextProxies(unknown, question());
+    assert.deepEqual(reason?.objects, ['cp2']);
+    assert.deepEqual(nextProxies(unknown, question('cp2')), []);
+  });
 });
 
 function withCp2(probe: FrontProxyProbe): FrontProxyFacts {

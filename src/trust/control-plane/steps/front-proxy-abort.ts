@@ -5,7 +5,7 @@ import { uploadedCertificatesTask } from '../cluster-tasks.ts';
 import { nextProxies, rejectionsOf, unanswered, usesNext } from '../front-proxy-gate.ts';
 import { abortElsewhere } from './abort-elsewhere.ts';
 import type { FrontProxyView } from './front-proxy.ts';
-import { trusts, viewFrontProxies } from './front-proxy.ts';
+import { trusts, unknownIssuer, viewFrontProxies } from './front-proxy.ts';
 import type { AbortQuestion, Judgement, StepCluster } from './step-cluster.ts';
 
 /**
@@ -20,6 +20,7 @@ export async function frontProxyAbort(question: AbortQuestion): Promise<StepClus
   const old = view.question.authorities.next;
   const removed = { old, clients: 'front-proxy', step: 'abort' } as const;
   return {
+    ...(latest === 'switch' && { firstTasks: await unknownIssuer('old', request, view.facts.own) }),
     tasks: [...uploaded, ...(isLast ? [await clientAuthoritiesTask(request, removed)] : [])],
     nodes: view.facts,
     notes: [],

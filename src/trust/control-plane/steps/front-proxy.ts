@@ -4,6 +4,7 @@ import { applyOn } from '../apply-command.ts';
 import type { Aggregation } from '../check.ts';
 import { clientAuthoritiesTask } from '../client-authorities-task.ts';
 import { uploadedCertificatesTask } from '../cluster-tasks.ts';
+import type { ControlPlaneNode } from '../control-plane-nodes.ts';
 import type { FrontProxyFacts } from '../front-proxy-facts.ts';
 import { readFrontProxyFacts } from '../front-proxy-facts.ts';
 import type { FrontProxyQuestion } from '../front-proxy-gate.ts';
@@ -15,7 +16,7 @@ import {
   withoutNext,
 } from '../front-proxy-gate.ts';
 import { readLeaf } from '../leaf.ts';
-import { reportedCount } from '../new-authority-report.ts';
+import { reportedCount, unknownIssuerTask } from '../new-authority-report.ts';
 import { readRolloverNode } from '../node-files.ts';
 import type { NodeStepName } from '../node-step.ts';
 import type { StepRequest } from '../step-plan.ts';
@@ -40,11 +41,29 @@ interface FrontProxyStep extends FrontProxyView {
 export async function frontProxyCluster(asked: StepClusterQuestion): Promise<StepCluster> {
   const part = { step: asked.step, ...(await viewFrontProxies(asked)) };
   return {
+    ...(asked.step === 'switch' && {
+      firstTasks: await unknownIssuer('next', asked.request, part.facts.own),
+    }),
     tasks: await clusterTasks(part, asked),
     nodes: part.facts,
     notes: [],
     judge: async () => judge(part),
   };
+}
+
+/**
+ * Before the certificate is replaced by one from this CA.
+ * @throws AgentError as readRolloverNode
+ */
+export async function unknownIssuer(
+  by: RolloverSide,
+  request: StepRequest,
+  own: ControlPlaneNode | undefined,
+): Promise<ClusterTask[]> {
+  const node = await readRolloverNode(request);
+  if (node === undefined) return [];
+  const isDone = (await readLeaf(node, 'front-proxy-client'))?.by === by;
+  return unknownIssuerTask(own, { request, isDone });
 }
 
 /** @throws AgentError KEY_UNSUPPORTED; as KubeClient.request */

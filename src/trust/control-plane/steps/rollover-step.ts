@@ -71,7 +71,8 @@ export async function planRolloverStep(
     step === 'abort'
       ? await abortClusters[node.ca]({ ...question, latest })
       : await clusterOf({ ...question, step, isRepair });
-  const planned = [...own.tasks, ...cluster.tasks, ...own.lastTasks];
+  const first = cluster.firstTasks ?? [];
+  const planned = [...first, ...own.tasks, ...cluster.tasks, ...own.lastTasks];
   const tasks = [...planned, ...(await reported(step, { planned, ...cluster.nodes, request }))];
   const changes = { ...common, tasks, restarts: await restartedComponents(tasks, { clock }) };
   if (isComplete(changes)) return changes;

@@ -27,7 +27,7 @@ import { externalEtcd } from '../etcd/support.ts';
 import { etcdUndoRefusals } from './etcd-undo.ts';
 import { externalUndoRefusals } from './external-etcd.ts';
 import type { GateOptions } from './step-cluster.ts';
-import { frontProxyUndoRefusals } from './front-proxy.ts';
+import { frontProxyUndoRefusals, unknownIssuer } from './front-proxy.ts';
 import { authoritiesOf, endClients, readControlPlane, viewOf } from './kubernetes.ts';
 
 /**
@@ -45,7 +45,10 @@ export async function planRolloverUndo(
   if (ca !== 'kubernetes') {
     const refusals = await undoRefusals[ca](step, request, options);
     const { own } = await readNodesWithOwn(request);
-    return { ...common, tasks: await reportTask(own, { request, isChanged: true }), refusals };
+    const first =
+      ca === 'front-proxy' && step === 'switch' ? await unknownIssuer('old', request, own) : [];
+    const tasks = [...first, ...(await reportTask(own, { request, isChanged: true }))];
+    return { ...common, tasks, refusals };
   }
   const node = await readRolloverNode(request);
   if (step === 'finish') {

@@ -37,6 +37,8 @@ export interface AbortQuestion extends Omit<StepClusterQuestion, 'step' | 'isRep
 /** What a step of one CA changes in the cluster, and what it needs from the cluster. */
 export interface StepCluster {
   readonly nodes: ControlPlaneNodes;
+  /** Before the files of the node. */
+  readonly firstTasks?: readonly ClusterTask[];
   /** In order, after the files of the node. */
   readonly tasks: readonly ClusterTask[];
   readonly notes: readonly string[];
