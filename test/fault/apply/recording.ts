@@ -7,7 +7,7 @@ import { readImage } from './image.ts';
 import type { RecordedCall } from './recorded-call.ts';
 import { afterCall, parseCalls, recordedNames } from './recorded-call.ts';
 import type { Scene } from './scene.ts';
-import { countFrom } from './temporary-names.ts';
+import { countFrom } from './same-calls.ts';
 import type { Thread } from './tracer.ts';
 import { attach, threads } from './tracer.ts';
 

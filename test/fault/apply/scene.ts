@@ -1,10 +1,15 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { rolloverDirectory } from '../../../src/pki/renewal/rollover-runs.ts';
 import type { Image } from './image.ts';
 import { describeImage, digestsIn, readImage, writeImage } from './image.ts';
+import type { KilledRequest } from './killed.process.ts';
 import { makeNode } from './node.ts';
+import type { Call } from './recording.ts';
 import { Runtime } from './runtime.ts';
 import type { Series } from './series.ts';
 import type { OnPart, Snapshot } from './step.ts';
@@ -17,7 +22,7 @@ import {
   requireReturn,
   undo,
 } from './step.ts';
-import { countFrom } from './temporary-names.ts';
+import { countFrom } from './same-calls.ts';
 
 /** A node on which one command runs again and again, from the same files. */
 export class Scene implements AsyncDisposable {
@@ -89,10 +94,28 @@ export class Scene implements AsyncDisposable {
 
   /** @throws AgentError */
   async run(onPart: OnPart): Promise<void> {
-    const { ca, step, action } = this.series;
-    await using _ = await lockNode(this.node);
-    if (action === 'undo') await undo(this.node, { ca, step });
-    else await applyStep(this.node, { ca, step }, onPart);
+    await runCommand(this.node, this.series, onPart);
+  }
+
+  /** Runs the command in a process of its own, which is killed before the call. */
+  async kill(call: Call, calls: readonly Call[]): Promise<void> {
+    this.start();
+    const { node, output, series } = this;
+    const program = join(import.meta.dirname, 'killed.process.ts');
+    const request: KilledRequest = { node, output, series, call, calls };
+    const child = spawn(process.execPath, [program], { stdio: ['pipe', 'ignore', 'pipe'] });
+    child.stdin.end(JSON.stringify(request));
+    const [problems, [, signal]] = await Promise.all([text(child.stderr), once(child, 'exit')]);
+    if (signal !== 'SIGKILL') throw new Error(`the process was not killed: ${problems}`);
+  }
+
+  /** What distinguishes the files of the node from those after another fault. */
+  get state(): string {
+    return this.describe(readImage(this.node));
+  }
+
+  describe(image: Image): string {
+    return describeImage(image, this.#known);
   }
 
   /**
@@ -101,7 +124,7 @@ export class Scene implements AsyncDisposable {
    * @returns seconds
    */
   async recover(): Promise<number> {
-    const state = describeImage(readImage(this.node), this.#known);
+    const { state } = this;
     const earlier = this.#recoveries.get(state);
     if (earlier !== undefined) return earlier;
     // Temporary files get other names than those that may be left.
@@ -123,6 +146,17 @@ export class Scene implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await rm(this.#root, { recursive: true, force: true });
   }
+}
+
+/** @throws AgentError */
+export async function runCommand(
+  node: string,
+  { ca, step, action }: Series,
+  onPart: OnPart,
+): Promise<void> {
+  await using _ = await lockNode(node);
+  if (action === 'undo') await undo(node, { ca, step });
+  else await applyStep(node, { ca, step }, onPart);
 }
 
 function nodeIn(root: string): string {

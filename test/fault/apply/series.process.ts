@@ -1,17 +1,16 @@
-import fs from 'node:fs/promises';
-import { syncBuiltinESMExports } from 'node:module';
+import assert from 'node:assert/strict';
 import { inspect } from 'node:util';
 import type { Errno } from '../crash/injection.ts';
 import type { FaultRow } from '../family.ts';
 import { writeImage } from './image.ts';
-import { runWithError } from './injected-error.ts';
+import { runWithFault } from './injected-fault.ts';
 import { canFail } from './recorded-call.ts';
 import type { Call, Recording } from './recording.ts';
 import { record } from './recording.ts';
 import { Scene } from './scene.ts';
 import type { SeriesRequest } from './series.ts';
 import { nameOf } from './series.ts';
-import { replaceNanoseconds } from './temporary-names.ts';
+import { prepareProcess } from './same-calls.ts';
 
 /**
  * A process with one thread in libuv's pool, which runs one command again and again on the same paths. A new
@@ -21,12 +20,12 @@ import { replaceNanoseconds } from './temporary-names.ts';
 const request = JSON.parse(process.argv[2] ?? '{}') as SeriesRequest;
 const { thorough } = request;
 const name = nameOf(request);
-replaceNanoseconds();
-hideProcesses();
+prepareProcess();
 
 await using scene = await Scene.open(request);
 const recording = await record(scene);
 await tryKills(recording);
+await compareKills(recording);
 for (const errno of thorough ? (['ENOSPC', 'EIO', 'EROFS', 'EACCES'] as const) : ['EIO' as const]) {
   await tryErrors(errno, recording);
 }
@@ -54,13 +53,34 @@ async function tryKills({ calls, images }: Recording): Promise<void> {
   });
 }
 
+/** A process that is really killed leaves the same files as the log says. */
+async function compareKills({ calls, images }: Recording): Promise<void> {
+  const killed = chosen(calls).filter((_, index) => index % (thorough ? 16 : 2) === 0);
+  report(`kill -9 of the process of ${name}: ${killed.length} tries`);
+  const times: number[] = [];
+  for (const call of killed) {
+    const expected = images[calls.indexOf(call)] ?? new Map();
+    await scene.kill(call, calls);
+    assert.equal(scene.state, scene.describe(expected), describeCall(call));
+    times.push(await recover(`the process was killed before ${describeCall(call)}`));
+  }
+  yieldRow({
+    fault: `kill -9 of the process of ${name}`,
+    tried: killed.length,
+    recovery: Math.max(...times),
+    seen: ['the computed files'],
+  });
+}
+
 async function tryErrors(errno: Errno, { calls, ...rest }: Recording): Promise<void> {
   const failing = chosen(calls.filter((call) => canFail(call, errno)));
   report(`${errno} in ${name}: ${failing.length} tries`);
   const seen: string[] = [];
   const times: number[] = [];
   for (const call of failing) {
-    const code = await runWithError(scene, { call, errno }, { calls, ...rest });
+    scene.start();
+    const fault = `error=${errno}` as const;
+    const code = await runWithFault(scene, { call, fault }, { calls, ...rest });
     if (code === undefined) continue;
     seen.push(code);
     times.push(await recover(`${errno} at ${describeCall(call)}`));
@@ -97,15 +117,6 @@ function chosen(calls: readonly Call[]): readonly Call[] {
 
 function describeCall({ name: called, nth, thread, part, paths }: Call): string {
   return `${called} ${nth} of part ${part} (${thread} thread) on ${paths.join(' and ')}`;
-}
-
-/** A step reads three files of each process of the machine, which may have a control plane. */
-function hideProcesses(): void {
-  const { readdir } = fs;
-  const hiding = async (...args: unknown[]): Promise<unknown> =>
-    args[0] === '/proc' ? [] : Reflect.apply(readdir, fs, args);
-  fs.readdir = hiding as typeof readdir;
-  syncBuiltinESMExports();
 }
 
 function counts(words: readonly string[]): string[] {

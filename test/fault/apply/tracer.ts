@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
 import { findProgram } from '../../support/programs.ts';
@@ -63,7 +63,7 @@ export async function settle(): Promise<void> {
 }
 
 async function idOf(thread: Thread): Promise<string> {
-  if (thread === 'main') return String(process.pid);
+  if (thread === 'main') return readlinkSync('/proc/self');
   await stat('/');
   const found = readdirSync('/proc/self/task').filter((id) =>
     readFileSync(`/proc/self/task/${id}/comm`, 'utf8').startsWith('libuv-worker'),

@@ -5,24 +5,23 @@ import type { Call, Recording } from './recording.ts';
 import type { Scene } from './scene.ts';
 import type { OnPart } from './step.ts';
 import { continuation } from './step.ts';
-import { countFrom } from './temporary-names.ts';
+import { countFrom } from './same-calls.ts';
 import type { Tracer } from './tracer.ts';
 import { attach, settle } from './tracer.ts';
 
 /**
- * Runs the command from its first files, and makes one of its calls fail. strace is attached only to the part
- * with this call, because every call is slow while it is attached. The plan comes from the recording if the
- * call is behind it.
+ * Runs the command, and makes one of its calls fail, or kills this process before the call. strace is attached
+ * only to the part with this call, because every call is slow while it is attached. The plan comes from the
+ * recording if the call is behind it.
  * @returns the code of the error, or `nothing`; undefined if the call was not made
  */
-export async function runWithError(
-  scene: Scene,
-  { call, errno }: { readonly call: Call; readonly errno: Errno },
-  { calls, planned }: Recording,
+export async function runWithFault(
+  scene: Pick<Scene, 'node' | 'output' | 'series' | 'run'>,
+  { call, fault }: { readonly call: Call; readonly fault: `error=${Errno}` | 'signal=KILL' },
+  { calls, planned }: Pick<Recording, 'calls' | 'planned'>,
 ): Promise<string | undefined> {
   const { node, output, series } = scene;
   const { thread, name, nth } = call;
-  scene.start();
   const isBehind = planned !== undefined && call.part >= planned.part;
   let part = isBehind ? planned.part : 0;
   let tracer: Tracer | undefined;
@@ -34,7 +33,7 @@ export async function runWithError(
   const reach = async (): Promise<void> => {
     if (part === call.part + 1) await detach();
     if (part !== call.part) return;
-    const injection = `-einject=${name}:error=${errno}:when=${nth}`;
+    const injection = `-einject=${name}:${fault}:when=${nth}`;
     const filters = pathsOf(call, calls).flatMap((path) => ['-P', path]);
     tracer = await attach({
       to: [thread],
