@@ -136,7 +136,7 @@ async function planOf(
     auditLogs: options.auditLog,
     acceptsEtcdInterruption: options.acceptEtcdInterruption === true,
     keepsAbsentNodes: options.keepAbsentNodes === true,
-    onWait: (what) => context.stderr.write(`${oneLine(`waiting: ${what}`)}\n`),
+    onWait: (reason) => context.stderr.write(`${waiting(reason)}\n`),
   };
   return options.undo === true && step !== 'abort'
     ? planRolloverUndo(step, request, gates)
@@ -251,6 +251,10 @@ async function isSettledBy(
   return step !== 'abort' || !(await hasCopies(request));
 }
 
+function waiting(reason: string): string {
+  return oneLine(`waiting: ${reason}`);
+}
+
 /** Ctrl-C ends the step after the current task, and a second one ends the process at once. */
 async function applying<T>(
   { stderr, clock }: CliContext,
@@ -262,7 +266,7 @@ async function applying<T>(
   progress.note(current, 'started');
   return await work({
     stop: stop.signal,
-    onWait: (reason) => progress.say(reason),
+    onWait: (reason) => progress.say(waiting(reason)),
     onTask: ({ name }) => {
       progress.note(current, 'ended');
       current = name;
