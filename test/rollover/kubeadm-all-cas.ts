@@ -6,7 +6,7 @@ import { startApiProber } from '../support/api-prober.ts';
 import type { KubeadmCluster } from '../support/kubeadm-cluster.ts';
 import { pauseReference } from '../support/node-images.ts';
 import { AppliedRollover, requireRefused } from './applied-rollover.ts';
-import { requireClients, startClusterClients } from './cluster-clients.ts';
+import { endClients, startClusterClients } from './cluster-clients.ts';
 import { ApiWriter, MemberWatch } from './etcd-observers.ts';
 import { useKubeadm } from './kubeadm-afterwards.ts';
 import { NodeAgents } from './kubeadm-agents.ts';
@@ -50,7 +50,7 @@ export const kubeadmAllCas: Scenario = {
     using writer = await ApiWriter.start(cluster);
     await replaceEtcdCa(cluster, observed);
     await requireWrites(cluster, writer, report);
-    await requireClients(clients, { report, restartsSince });
+    const failed = await endClients(clients, { report, restartsSince });
     requireMajority(watch, { report, since });
 
     assert.deepEqual(await kubeletsOf(cluster), kubelets);
@@ -69,6 +69,7 @@ export const kubeadmAllCas: Scenario = {
     await useKubeadm(cluster, report);
     await replaceFrontProxyCa(cluster, report);
     await cluster.untilReady();
+    assert.deepEqual(failed, []);
   },
 };
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { KubeadmCluster } from '../support/kubeadm-cluster.ts';
 import type { KubeadmNode } from '../support/kubeadm-node.ts';
 import { requireRefused } from './applied-rollover.ts';
-import { requireClients, startClusterClients } from './cluster-clients.ts';
+import { endClients, startClusterClients } from './cluster-clients.ts';
 import { ApiWriter, MemberWatch } from './etcd-observers.ts';
 import { copyFiles, mustApply, startTrustCluster } from './kubeadm-rollover.ts';
 import { balancedConfiguration, LoadBalancer } from './load-balancer.ts';
@@ -34,7 +34,7 @@ export const kubeadmEtcd: Scenario = {
     const restartsSince = new Date(since).toISOString();
     await replaceEtcdCa(cluster, { watch, report, balancer });
     await requireWrites(cluster, writer, report);
-    await requireClients(clients, { report, restartsSince });
+    assert.deepEqual(await endClients(clients, { report, restartsSince }), []);
     requireMajority(watch, { report, since });
     await requireNewCa(cluster, oldCa);
   },

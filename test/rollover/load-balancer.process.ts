@@ -4,8 +4,9 @@ import type { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 
 /**
- * Forwards TCP connections to the API servers in turn, as a load balancer does: to those that have last
- * answered /readyz, which it requests twice a second. A server that refuses a connection is skipped.
+ * Forwards TCP connections to the API servers in turn, as a load balancer does. It requests /readyz twice a
+ * second, and two equal results in a row decide whether a server is used, as in the configuration of HAProxy
+ * in the documentation of kubeadm. A server that refuses a connection is skipped.
  *
  * Arguments: the address where it listens, and the addresses of the API servers. Lines on standard
  * input: `drain ADDRESS` and `add ADDRESS`. The line is printed when it is done: a drained server then has
@@ -15,6 +16,7 @@ class Backend {
   readonly address: string;
   isReady = false;
   isDrained = false;
+  #wasReady = false;
   connections = 0;
   onIdle: (() => void) | undefined;
 
@@ -33,14 +35,15 @@ class Backend {
     let isReady = false;
     sent.once('timeout', () => sent.destroy());
     sent.once('error', () => {
-      this.isReady = false;
+      isReady = false;
     });
     sent.once('response', (response) => {
       isReady = response.statusCode === 200;
       response.resume();
     });
     sent.once('close', () => {
-      this.isReady = isReady;
+      if (isReady === this.#wasReady) this.isReady = isReady;
+      this.#wasReady = isReady;
       setTimeout(() => this.#check(), 500);
     });
   }
