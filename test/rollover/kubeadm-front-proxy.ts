@@ -9,7 +9,7 @@ import {
 } from '../support/extension-server.ts';
 import type { KubeadmCluster } from '../support/kubeadm-cluster.ts';
 import type { KubeadmNode } from '../support/kubeadm-node.ts';
-import { apply, copyFiles, mustApply, startTrustCluster } from './kubeadm-rollover.ts';
+import { apply, copyFiles, mustApply, startTrustCluster, timed } from './kubeadm-rollover.ts';
 import type { Report, Scenario } from './scenario.ts';
 
 const ca = ['--ca', 'front-proxy'] as const;
@@ -69,17 +69,49 @@ async function create(cluster: KubeadmCluster, report: Report): Promise<void> {
   await copyFiles(first, cluster, ['front-proxy-ca-next.crt', 'front-proxy-ca-next.key']);
 }
 
-/** `abort` on each node: on the first one after `switch`, and then on both after `trust`. */
+/**
+ * `abort` on each node: on the first one after `switch`, and then on both at once after `trust`. Before that,
+ * `trust` is killed on the first node.
+ */
 async function returnToOld(cluster: KubeadmCluster, report: Report): Promise<void> {
   const [first, second] = cluster.controlPlanes;
   assert.ok(first !== undefined && second !== undefined);
   const before = await requireOneCa(cluster);
   await create(cluster, report);
-  for (const node of cluster.controlPlanes) await mustApply(node, report, 'trust', ...ca);
+  await first.container.must('bash', '-ec', killedTrust);
+  const [after] = await applyOnEach([second], 'trust', report);
+  assert.match(after ?? '', isHeld);
+  await mustApply(first, report, 'trust', ...ca);
   await mustApply(first, report, 'switch', ...ca);
   await requireRefused(second, 'abort');
-  for (const node of [first, second, first]) await mustApply(node, report, 'abort', ...ca);
+  await mustApply(first, report, 'abort', ...ca);
+  const atOnce = await applyOnEach([first, second], 'abort', report);
+  assert.equal(atOnce.filter((stderr) => isHeld.test(stderr)).length, 1);
   assert.equal(await requireOneCa(cluster), before);
+}
+
+/** The command ends while it holds the Lease. */
+const killedTrust = `
+nodecertd ca-rollover apply trust --ca front-proxy --yes &
+lease='kubectl --namespace kube-system get lease nodecertd-pki-renewal --ignore-not-found'
+until [[ $($lease --output 'jsonpath={.spec.holderIdentity}') == "$(hostname)"* ]]; do :; done
+kill -9 $!
+`;
+
+const isHeld = /^waiting: control-plane-\d is changing its files, and holds the Lease/m;
+
+/** On all nodes at once. @returns what each command says */
+async function applyOnEach(
+  nodes: readonly KubeadmNode[],
+  step: string,
+  report: Report,
+): Promise<string[]> {
+  let ended: Awaited<ReturnType<typeof apply>>[] = [];
+  await timed(`${step} on ${nodes.map(({ name }) => name).join(' and ')}`, report, async () => {
+    ended = await Promise.all(nodes.map(async (node) => apply(node, step, ...ca)));
+  });
+  for (const { code, stdout, stderr } of ended) assert.equal(code, 0, stdout + stderr);
+  return ended.map(({ stderr }) => stderr);
 }
 
 /** Also with --yes. */
