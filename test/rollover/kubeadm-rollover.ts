@@ -185,7 +185,7 @@ export async function copyFiles(
  * As the agent does. These kubelets rotate their certificates themselves, so a later run restarts
  * them.
  */
-export async function syncNodes(cluster: KubeadmCluster): Promise<void> {
+export async function syncNodes(cluster: Pick<KubeadmCluster, 'nodes'>): Promise<void> {
   const nodes = running(cluster.nodes);
   for (const node of [...nodes, ...nodes]) {
     const { code, stdout, stderr } = await nodecertd(node, ['trust', 'sync', '--restart']);

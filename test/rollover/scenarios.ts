@@ -5,6 +5,7 @@ import { expiredAuthority } from './expired-authority.ts';
 import { hiddenFaults } from './hidden-faults.ts';
 import { kubeadmAbort } from './kubeadm-abort.ts';
 import { kubeadmAbsentControlPlane } from './kubeadm-absent-control-plane.ts';
+import { kubeadmAbsentWorker } from './kubeadm-absent-worker.ts';
 import { kubeadmAllCas } from './kubeadm-all-cas.ts';
 import { kubeadmApply } from './kubeadm-apply.ts';
 import { kubeadmEtcd, kubeadmEtcdSingle } from './kubeadm-etcd.ts';
@@ -38,6 +39,7 @@ export const scenarios: readonly Scenario[] = [
   kubeadmReturn,
   kubeadmAllCas,
   kubeadmAbsentControlPlane,
+  kubeadmAbsentWorker,
   kubeadmPowerCut,
   kubeadmUndo,
   kubeadmUndoFinish,
