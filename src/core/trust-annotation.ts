@@ -25,6 +25,8 @@ export interface TrustAnnotation {
   readonly leaf: Readonly<Record<string, string>>;
   /** Whether the running kubelet uses the CAs of its files. */
   readonly readers: 'ok' | 'pending';
+  /** The CAs of its files that it may not use. Absent if there are none, or nodecertd does not see the kubelet. */
+  readonly unread?: readonly string[];
   /** When the kubelet certainly uses its client certificate. Absent if it has started since. */
   readonly clientReadAt?: Instant;
   readonly reportedAt: Instant;
@@ -39,11 +41,12 @@ export function formatTrustAnnotation({
   places,
   leaf,
   readers,
+  unread,
   clientReadAt,
   reportedAt,
 }: TrustAnnotation): string {
   const { kubeconfig, clientCa } = places;
-  const cas = [...new Set([...kubeconfig, ...clientCa])];
+  const cas = [...new Set([...kubeconfig, ...clientCa, ...(unread ?? [])])];
   const indexes = (place: readonly string[]): number[] => place.map((ca) => cas.indexOf(ca));
   const t = formatInstant(reportedAt);
   return JSON.stringify({
@@ -53,6 +56,7 @@ export function formatTrustAnnotation({
     places: { kubeconfig: indexes(kubeconfig), clientCA: indexes(clientCa) },
     leaf,
     readers,
+    ...(unread !== undefined && { unread: indexes(unread) }),
     ...(clientReadAt !== undefined && { clientReadAt: formatInstant(clientReadAt) }),
     t,
   });
@@ -61,7 +65,8 @@ export function formatTrustAnnotation({
 /** Undefined for any other text: every program with the rights of the node can write the annotation. */
 export function parseTrustAnnotation(text: string): TrustAnnotation | undefined {
   if (text.length > longestTrustAnnotation) return undefined;
-  const { v, stage, cas: listed, places, leaf, readers, clientReadAt, t } = parseRecord(text);
+  const record = parseRecord(text);
+  const { v, stage, cas: listed, places, leaf, readers, clientReadAt, t } = record;
   const known = trustStages.find((name) => name === stage);
   const [cas, reportedAt] = [shortFingerprintsIn(listed), timeIn(t)];
   const readAt = timeIn(clientReadAt);
@@ -69,17 +74,17 @@ export function parseTrustAnnotation(text: string): TrustAnnotation | undefined 
   if (readers !== 'ok' && readers !== 'pending') return undefined;
   if (cas === undefined || (clientReadAt !== undefined && readAt === undefined)) return undefined;
   const { kubeconfig, clientCA } = recordOf(places);
-  const found = [kubeconfig, clientCA].map((indexes) => selected(cas, indexes));
-  const [fromKubeconfig, fromClientCa] = found;
+  const lists = [kubeconfig, clientCA, record['unread'] ?? []];
+  const [fromKubeconfig, fromClientCa, unread] = lists.map((indexes) => selected(cas, indexes));
   const issuers = issuersOf(leaf);
-  if (fromKubeconfig === undefined || fromClientCa === undefined || issuers === undefined) {
-    return undefined;
-  }
+  if (fromKubeconfig === undefined || fromClientCa === undefined) return undefined;
+  if (unread === undefined || issuers === undefined) return undefined;
   return {
     stage: known,
     places: { kubeconfig: fromKubeconfig, clientCa: fromClientCa },
     leaf: issuers,
     readers,
+    ...(unread.length > 0 && { unread }),
     ...(readAt !== undefined && { clientReadAt: readAt }),
     reportedAt,
   };

@@ -137,6 +137,7 @@ const documentSchema = v.object({
   reader: v.object({
     state: v.picklist(trustReaderStates),
     since: v.exactOptional(time),
+    unread: v.exactOptional(v.array(v.string())),
     restartAt: v.exactOptional(time),
   }),
   findings: v.array(

@@ -31,6 +31,7 @@ describe('formatTrustAnnotation()', () => {
       stage: 'reissuing',
       places: { kubeconfig: cas, clientCa: cas },
       leaf: { 'kubelet-client': old, 'kubelet-server': next },
+      unread: cas,
       clientReadAt: annotation.reportedAt,
     });
     assert.ok(longest.length <= longestTrustAnnotation, `${longest.length}`);
@@ -45,6 +46,11 @@ describe('parseTrustAnnotation()', () => {
 
   it('reads when the kubelet uses its client certificate', () => {
     const pending = { ...annotation, clientReadAt: Date.UTC(2026, 10, 29, 12, 6) };
+    assert.deepEqual(parseTrustAnnotation(formatTrustAnnotation(pending)), pending);
+  });
+
+  it('reads which CAs the kubelet may not use', () => {
+    const pending = { ...annotation, readers: 'pending', unread: [next] } as const;
     assert.deepEqual(parseTrustAnnotation(formatTrustAnnotation(pending)), pending);
   });
 

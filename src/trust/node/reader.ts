@@ -47,6 +47,8 @@ export interface Reader {
   readonly since?: Instant;
   /** The kubelet reads the files again by itself, and has done so at this time. */
   readonly readAt?: Instant;
+  /** The fingerprints of the CAs that the kubelet may not use. */
+  readonly unread?: readonly string[];
   /** Absent if there is no kubelet to remember. */
   readonly memory?: ReaderMemory;
 }
@@ -68,7 +70,8 @@ export function readerOf(memory: ReaderMemory | undefined, facts: ReaderFacts): 
     memory?.instance === kubelet.instance ? memory : startedWith(kubelet, facts, memory),
     facts,
   );
-  const missing = readFiles.filter((name) => lacks(known.read[name], facts.authorities[name]));
+  const unread = readFiles.map((name) => notIn(known.read[name], facts.authorities[name]));
+  const missing = readFiles.filter((_, at) => (unread[at] ?? []).length > 0);
   if (missing.length === 0) {
     return {
       state: 'current',
@@ -85,7 +88,12 @@ export function readerOf(memory: ReaderMemory | undefined, facts: ReaderFacts): 
       memory: without({ ...known, read: facts.authorities }, 'changedAt'),
     };
   }
-  const pending = { state: 'pending', since: changedAt, memory: { ...known, changedAt } } as const;
+  const pending = {
+    state: 'pending',
+    since: changedAt,
+    unread: [...new Set(unread.flat())],
+    memory: { ...known, changedAt },
+  } as const;
   return reloads ? { ...pending, readAt } : pending;
 }
 
@@ -138,8 +146,8 @@ function stillRead(known: ReaderMemory, facts: ReaderFacts): Authorities {
   return { kubeconfig: still('kubeconfig'), clientCA: still('clientCA') };
 }
 
-function lacks(known: readonly string[], wanted: readonly string[]): boolean {
-  return wanted.some((fingerprint) => !known.includes(fingerprint));
+function notIn(known: readonly string[], wanted: readonly string[]): string[] {
+  return wanted.filter((fingerprint) => !known.includes(fingerprint));
 }
 
 function isReloaded(name: ReadFile, known: ReaderMemory, { file }: ReaderFacts): boolean {

@@ -41,7 +41,7 @@ export function reportOf(session: TrustSession, facts: RunFacts): TrustReport {
   const authorities = everyAuthority(session, wanted);
   const leaves = facts.leaves.map((leaf) => reportedLeaf(leaf, authorities, issuers));
   const issuer = kubeletIssuer(facts);
-  const { state, since } = reader;
+  const { state, since, unread } = reader;
   return {
     ...end,
     stage: trustStage({
@@ -60,6 +60,7 @@ export function reportOf(session: TrustSession, facts: RunFacts): TrustReport {
     reader: {
       state,
       ...(since !== undefined && { since }),
+      ...(unread !== undefined && { unread }),
       ...(restartAt !== undefined && { restartAt }),
     },
     findings: [...session.found.findings, ...findings],
@@ -158,6 +159,7 @@ export function annotationOf(
 ): TrustAnnotation {
   const { kubeconfig, clientCa = kubeconfig } = kubeletTrust(session.found.places);
   const { clientReadAt } = current;
+  const { state, unread } = report.reader;
   const leaves = current.leaves.flatMap(({ spec: { name, profile } }) => {
     if (profile === 'custom') return [];
     const issuer = report.leaves.find((leaf) => leaf.name === name)?.issuer ?? '';
@@ -171,7 +173,8 @@ export function annotationOf(
       clientCa: fingerprintsOf(clientCa?.authorities ?? []).map(shortFingerprint),
     },
     leaf: Object.fromEntries(leaves),
-    readers: report.reader.state === 'current' ? 'ok' : 'pending',
+    readers: state === 'current' ? 'ok' : 'pending',
+    ...(unread !== undefined && { unread: unread.map(shortFingerprint) }),
     ...(clientReadAt !== undefined && { clientReadAt }),
     reportedAt: session.now,
   };

@@ -132,6 +132,7 @@ const annotations: readonly TrustAnnotation[] = [
     places: { kubeconfig: [old, next], clientCa: [next] },
     leaf: { 'kubelet-client': old, 'kubelet-server': '' },
     readers: 'pending',
+    unread: [next],
     reportedAt: Date.UTC(2026, 10, 29, 12),
   },
   {

@@ -66,6 +66,7 @@ describe('readerOf()', () => {
     it(`stays pending for a kubelet ${what} until its restart`, () => {
       const late = afterChange(24 * hour, { before });
       assert.deepEqual([late.state, late.since, late.readAt], ['pending', base.now, undefined]);
+      assert.deepEqual(late.unread, ['new']);
       const again = { ...running, instance: 'b', startedAt: base.now + hour };
       const restarted = { ...before, kubelet: again, authorities: both, modifiedAt: base.now };
       assert.equal(readerOf(late.memory, at(2 * hour, restarted)).state, 'current');

@@ -1,4 +1,5 @@
 import { formatDuration, formatInstant, minute } from '../../../core/instant.ts';
+import { shortFingerprint } from '../../../core/trust.ts';
 import type { TrustAnnotation } from '../../../core/trust-annotation.ts';
 import type { Gate, GateInput, GateReason, KubeletClient, ProbedIssuer } from '../gate.ts';
 import { sideOf } from '../issued-by.ts';
@@ -38,7 +39,20 @@ function behindInLeaves(report: TrustAnnotation, input: GateInput): NodeCause[] 
       },
     ];
   });
-  return behind.length === 0 ? unreadClient(report, input) : behind;
+  if (behind.length > 0) return behind;
+  return [...unreadClient(report, input), ...unreadAuthority(report, input)];
+}
+
+/** After `switch` the bridge hides that the kubelet cannot verify the API servers without it. */
+function unreadAuthority({ unread }: TrustAnnotation, { authorities }: GateInput): NodeCause[] {
+  if (unread?.includes(shortFingerprint(authorities.next.fingerprint)) !== true) return [];
+  return [
+    {
+      state: 'waiting',
+      what: 'the kubelet may not use the new CA, which is in its files',
+      remedy: 'Restart the kubelet on these nodes; then, on each node: nodecertd trust sync',
+    },
+  ];
 }
 
 /** The API servers would reject the previous certificate on the open connections of the kubelet. */

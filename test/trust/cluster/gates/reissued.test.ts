@@ -52,6 +52,17 @@ describe('judgeReissued()', () => {
       }),
       ['waiting 1 node of 2: the kubelet may still use its previous client certificate [node-1]'],
     ],
+    'waits for a kubelet without the new CA, and not for one without the old CA': [
+      gateInput({
+        nodes: read([
+          node('node-1', { report: report({ leaf: done, unread: [nextDigits] }) }),
+          node('node-2', { report: report({ leaf: done, unread: [oldDigits] }) }),
+        ]),
+      }),
+      [
+        'waiting 1 node of 2: the kubelet may not use the new CA, which is in its files [node-1]',
+      ],
+    ],
     'waits for a report with certificates': [
       withLeaves({}),
       ['waiting 1 node of 1: the report names no certificate [node-1]'],
