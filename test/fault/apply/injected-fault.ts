@@ -72,11 +72,11 @@ function pathsOf({ name, thread, part, isAlone }: Call, calls: readonly Call[]):
   return namesOf(new Set(found.flatMap(({ paths }) => paths)));
 }
 
-/** The folder of a run is named by its time, which may be one of the next seconds. */
+/** The folder of a run is named by its time: it exists already, or has one of the next seconds. */
 function namesOf(paths: ReadonlySet<string>): string[] {
   const now = Date.now();
-  const times = Array.from({ length: 5 }, (_, index) =>
-    new Date(now + index * second).toISOString().replaceAll(/\.\d+|[-:]/g, ''),
+  const times = Array.from({ length: 20 }, (_, index) =>
+    new Date(now + (index - 15) * second).toISOString().replaceAll(/\.\d+|[-:]/g, ''),
   );
   return [...paths].flatMap((path) => {
     const renamed = times.map((time) => path.replace(/\/\d{8}T\d{6}Z-/, `/${time}-`));

@@ -54,12 +54,12 @@ function readStatus(id: string): string {
   return readFileSync(`/proc/self/task/${id}/status`, 'utf8');
 }
 
-/** Waits for calls that have begun: an error can end a run before them. */
+/** Waits for calls that have begun, and those that follow: an error can end a run before them. */
 export async function settle(): Promise<void> {
-  for (let round = 0; round < 5; round += 1) {
+  do {
     await stat('/');
     await setImmediate();
-  }
+  } while (process.getActiveResourcesInfo().some((name) => name.startsWith('FSReq')));
 }
 
 async function idOf(thread: Thread): Promise<string> {
