@@ -83,7 +83,10 @@ function isHarmful({ state }: NodeCause): boolean {
 
 function offline(cause: NodeCause): NodeCause {
   const what = `not Ready, and ${cause.what}`;
-  if (isHarmful(cause)) return { ...cause, what };
+  if (isHarmful(cause)) {
+    const ifOff = 'If these nodes are off, ignore them: --except NODE';
+    return { ...cause, what, remedy: [ifOff, cause.remedy].join('. Otherwise: ') };
+  }
   return {
     state: cause.state,
     what,
