@@ -71,8 +71,8 @@ async function returnAfterSwitch(cluster: KubeadmCluster, report: Report): Promi
   // A client with a certificate from the new CA still has access.
   await first.container.must('kubectl', '--kubeconfig', '/run/by-next.conf', 'get', 'nodes');
   await reissue(cluster);
-  const wait = byHand.find(({ id }) => id === 'reissued')?.blocks[0]?.commands[0] ?? '';
-  await first.container.must('bash', '-ec', wait.replace('3d', '10m'));
+  const wait = byHand.find(({ id }) => id === 'droppable')?.blocks[0]?.commands[0] ?? '';
+  await first.container.must('bash', '-ec', `${wait.replace('3d', '10m')} --clients-ok`);
   report('the old CA has issued every certificate');
   assert.match(
     await requireRefused(first, 'abort'),

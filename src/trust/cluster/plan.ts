@@ -100,8 +100,9 @@ export function abortPlan({ controlPlanes, ...shell }: PlanFacts): PlanStep[] {
       blocks: nodes.map((node) => on(node, ...switchBackCommands(shell))),
     },
     {
-      id: 'reissued',
-      title: 'If "switch" has begun: wait until nothing needs the new CA',
+      id: 'droppable',
+      title:
+        'If "switch" has begun: wait until nothing needs the new CA; add --audit-log FILE or --clients-ok',
       blocks: [on(first, waitForOldCommand(shell))],
     },
     {
@@ -153,7 +154,7 @@ export function returnPlan({ controlPlanes, ...shell }: PlanFacts, node: string)
 function waitForOldCommand({ certificates }: RolloverShell): string {
   const fingerprint = (name: string): string =>
     `$(openssl x509 -in ${certificates}/${name} -outform der | sha256sum | cut -c 1-16)`;
-  return `${waitCommand('reissued', '3d')} --old ${fingerprint('ca-next.crt')} --new ${fingerprint('ca-previous.crt')}`;
+  return `${waitCommand('droppable', '3d')} --old ${fingerprint('ca-next.crt')} --new ${fingerprint('ca-previous.crt')}`;
 }
 
 function waitCommand(goal: string, timeout: string): string {

@@ -65,7 +65,7 @@ describe('abortPlan()', () => {
       abortPlan(facts).map((step) => [step.id, ...nodesOf(step)]),
       [
         ['switch-back', 'cp1', 'cp2'],
-        ['reissued', 'cp1'],
+        ['droppable', 'cp1'],
         ['distrust', 'cp1', 'cp2', 'cp2'],
       ],
     );
