@@ -129,7 +129,8 @@ describe('judgeNodes()', () => {
     assert.deepEqual(lines(reasons), [
       'harmful 1 node of 1: not Ready, and the kubeconfig of the kubelet lacks the new CA [node-1]',
     ]);
-    const remedy = /^If these nodes are off, ignore them: --except NODE. Otherwise: Append the bridge/;
+    const remedy =
+      /^If these nodes are off, ignore them: --except NODE. Otherwise: Append the bridge/;
     assert.match(reasons[0]?.remedy ?? '', remedy);
   });
 
