@@ -22,13 +22,15 @@ export interface ServerFindings {
   readonly probes: readonly ServerProbe[];
   /** The files of kube-apiserver --kubelet-certificate-authority. */
   readonly kubeletAuthorities: readonly TrustFile[];
+  /** The file of kube-apiserver --client-ca-file on this node. Empty on other machines. */
+  readonly clientAuthorities: readonly TrustFile[];
   readonly kubelets: readonly ProbedIssuer[];
   readonly unlisted?: Failure;
 }
 
 /** Every gate, in the order of a rollover. */
 export function judgeAll(input: GateInput, findings: ServerFindings): Gate[] {
-  const { probes } = findings;
+  const { probes, clientAuthorities } = findings;
   const [signer, serving, reissued] = [
     judgeSigner(input),
     judgeServing(probes),
@@ -40,8 +42,10 @@ export function judgeAll(input: GateInput, findings: ServerFindings): Gate[] {
   const { reasons } = judgeDroppable(input, [signer, serving, reissued]);
   // Without a probe by the old CA, it is unknown whether an API server still accepts that CA.
   const isOldAccepted = probes.some(({ byOld }) => byOld.kind === 'accepted');
+  // `finish --keep-absent-nodes` keeps the old CA there, and kube-apiserver would add it again.
+  const isOldKept = clientAuthorities.some(({ has }) => has.includes('old'));
   const left =
-    input.confirmed?.removesLeftovers === true
+    isOldKept || input.confirmed?.removesLeftovers === true
       ? []
       : leftovers(isOldAccepted ? input : without(input, 'servers'));
   return [...first, signer, serving, reissued, gateOf('G8', [...reasons, ...left])];

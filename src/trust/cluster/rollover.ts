@@ -185,7 +185,10 @@ async function judge(found: Findings, question: RolloverQuestion): Promise<Gate[
     ...local.trustFiles.filter(({ flag }) => flag.endsWith(' --kubelet-certificate-authority')),
     ...kubeletAuthoritiesOf(others, authorities),
   ];
-  const findings = { probes, kubeletAuthorities, kubelets };
+  const clientAuthorities = local.trustFiles.filter(
+    ({ flag }) => flag === 'kube-apiserver --client-ca-file',
+  );
+  const findings = { probes, kubeletAuthorities, clientAuthorities, kubelets };
   return judgeAll(input, { ...findings, ...(unlisted !== undefined && { unlisted }) });
 }
 

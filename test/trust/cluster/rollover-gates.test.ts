@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { before, describe, it } from 'node:test';
 import { minute } from '../../../src/core/instant.ts';
-import type { GateInput } from '../../../src/trust/cluster/gate.ts';
+import type { GateInput, RolloverSide } from '../../../src/trust/cluster/gate.ts';
 import { gatesBefore } from '../../../src/trust/cluster/gate.ts';
 import type { ServerProbe } from '../../../src/trust/cluster/probes.ts';
 import { judgeAll } from '../../../src/trust/cluster/rollover-gates.ts';
@@ -22,7 +22,7 @@ import {
   read,
 } from '../../support/rollover-state.ts';
 
-const findings = { probes: [], kubeletAuthorities: [], kubelets: [] };
+const findings = { probes: [], kubeletAuthorities: [], clientAuthorities: [], kubelets: [] };
 
 /** After a step *finish* that was interrupted, the old CA is left in a ConfigMap alone. */
 const interrupted = gateInput({
@@ -30,8 +30,10 @@ const interrupted = gateInput({
   trustBundles: read(new Map([['bundle', onlyNext]])),
 });
 
-function leftoversIn(removesLeftovers: boolean): string[] {
-  const gates = judgeAll({ ...interrupted, confirmed: { removesLeftovers } }, findings);
+function leftoversIn(removesLeftovers: boolean, ...has: readonly RolloverSide[]): string[] {
+  const file = { flag: 'kube-apiserver --client-ca-file', path: '/ca-clients.crt', has };
+  const found = { ...findings, clientAuthorities: [file] };
+  const gates = judgeAll({ ...interrupted, confirmed: { removesLeftovers } }, found);
   const messages = gates.flatMap(({ reasons }) => reasons.map(({ message }) => message));
   return messages.filter((message) => message.includes('extension-apiserver-authentication'));
 }
@@ -42,6 +44,11 @@ describe('judgeAll()', () => {
       'kube-system/extension-apiserver-authentication still has the old CA',
     ]);
     assert.deepEqual(leftoversIn(true), []);
+  });
+
+  it('opens G8 while kube-apiserver of this node keeps the old CA for absent nodes', () => {
+    assert.deepEqual(leftoversIn(false, 'next', 'old'), []);
+    assert.equal(leftoversIn(false, 'next').length, 1);
   });
 });
 
