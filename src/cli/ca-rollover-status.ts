@@ -1,13 +1,8 @@
 import type { Command } from 'commander';
-import type { ClusterAccess } from '../kube/cluster-access.ts';
-import { gateOf } from '../trust/cluster/gates/verdict.ts';
-import { viewRollover } from '../trust/cluster/rollover.ts';
-import { lostAuthority } from '../trust/control-plane/repair.ts';
 import type { RolloverOptions } from './ca-rollover-options.ts';
 import { accessOf, addRolloverOptions, questionOf } from './ca-rollover-options.ts';
-import type { ShownRollover } from './ca-rollover-report.ts';
 import { rolloverDocument, rolloverExitCode, rolloverTable } from './ca-rollover-report.ts';
-import { directoriesOf } from './certs-options.ts';
+import { viewGates } from './ca-rollover-view.ts';
 import type { CliContext } from './context.ts';
 import { Progress } from './doctor-progress.ts';
 import type { ExitCodeMeanings } from './exit-code.ts';
@@ -33,24 +28,12 @@ export function configure(
     .action(async (options: RolloverOptions & { readonly output: OutputFormat }) => {
       using access = await accessOf(options);
       const progress = new Progress(context.stderr, context.clock).start();
-      const view = await viewRollover({
+      const view = await viewGates({
         ...questionOf(options, { access, context }),
         onStep: progress.note,
-      })
-        .catch(async (error: unknown) => rejectingServer(error, { options, access }))
-        .finally(() => progress[Symbol.dispose]());
+      }).finally(() => progress[Symbol.dispose]());
       const table = (): string => rolloverTable(view);
       context.stdout.write(await print(options.output, rolloverDocument(view), table));
       exit(rolloverExitCode(view.gates));
     });
-}
-
-/** Without an API server, the files of this node may show why it rejects an administrator. */
-async function rejectingServer(
-  error: unknown,
-  { options, access }: { readonly options: RolloverOptions; readonly access: ClusterAccess },
-): Promise<ShownRollover> {
-  const reason = await lostAuthority(error, directoriesOf(options));
-  if (reason === undefined) throw error;
-  return { server: access.cluster.server, gates: [gateOf('G1', [reason])] };
 }

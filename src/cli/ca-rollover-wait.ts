@@ -4,11 +4,11 @@ import { AgentError, hasCode } from '../core/errors.ts';
 import { second } from '../core/instant.ts';
 import type { Gate, GateId } from '../trust/cluster/gate.ts';
 import { areOpen, gatesBefore } from '../trust/cluster/gate.ts';
-import type { RolloverView } from '../trust/cluster/rollover.ts';
-import { viewRollover } from '../trust/cluster/rollover.ts';
 import type { RolloverOptions } from './ca-rollover-options.ts';
 import { accessOf, addRolloverOptions, questionOf } from './ca-rollover-options.ts';
+import type { ShownRollover } from './ca-rollover-report.ts';
 import { rolloverDocument, rolloverTable } from './ca-rollover-report.ts';
+import { viewGates } from './ca-rollover-view.ts';
 import type { CliContext } from './context.ts';
 import type { ExitCode, ExitCodeMeanings } from './exit-code.ts';
 import { exitCodes as codes } from './exit-code.ts';
@@ -70,7 +70,7 @@ export function configure(
         // Reads the kubeconfig again, because it may get another certificate meanwhile.
         view: async () => {
           using access = await accessOf(options);
-          return await viewRollover(questionOf(options, { access, context }));
+          return await viewGates(questionOf(options, { access, context }));
         },
         context,
         timeoutMs: options.timeout * second,
@@ -82,7 +82,7 @@ export function configure(
 }
 
 interface Wait {
-  readonly view: () => Promise<RolloverView>;
+  readonly view: () => Promise<ShownRollover>;
   readonly context: Pick<CliContext, 'clock' | 'stderr'>;
   readonly timeoutMs: number;
 }
@@ -98,7 +98,7 @@ const restFactor = 10;
 export async function waitFor(
   ids: readonly GateId[],
   { view, context: { clock, stderr }, timeoutMs }: Wait,
-): Promise<{ readonly view: RolloverView; readonly code: ExitCode }> {
+): Promise<{ readonly view: ShownRollover; readonly code: ExitCode }> {
   const start = clock.elapsed();
   const harm = new Harm();
   let [said, hasAnswered] = ['', false];
@@ -142,7 +142,7 @@ const passing = [
 async function attempt(
   view: Wait['view'],
   hasAnswered: boolean,
-): Promise<RolloverView | AgentError> {
+): Promise<ShownRollover | AgentError> {
   try {
     return await view();
   } catch (error) {
@@ -163,11 +163,13 @@ class Harm {
   }
 }
 
-/** The first reason of each gate that is not open. */
-function waitingLine(found: RolloverView | AgentError, ids: readonly GateId[]): string {
+/** The first reason of each gate that is not open, or that is harmful and ends the wait. */
+function waitingLine(found: ShownRollover | AgentError, ids: readonly GateId[]): string {
   if (found instanceof AgentError) return oneLine(failureLine(found));
   if (found.gates.length === 0) return 'waiting for a second CA in the cluster';
-  const closed = found.gates.filter(({ id, state }) => ids.includes(id) && state !== 'open');
+  const closed = found.gates.filter(
+    ({ id, state }) => state === 'harmful' || (ids.includes(id) && state !== 'open'),
+  );
   const texts = closed.map(({ id, reasons }) => `${id}: ${reasons[0]?.message}`);
   return oneLine(`waiting for ${texts.join('; ')}`);
 }

@@ -19,14 +19,14 @@ interface Waited {
 const unreachable = new AgentError('API_UNREACHABLE', 'get /api/v1/nodes: connect ECONNREFUSED');
 
 /** Waits for G3, which has these states one after the other, 10 seconds each. */
-async function waitThrough(...states: readonly (GateState | AgentError)[]): Promise<Waited> {
+async function waitThrough(...states: readonly (GateState | AgentError | Gate)[]): Promise<Waited> {
   const clock = new FakeClock();
   let [readings, said] = [0, ''];
   const view = async (): ReturnType<Parameters<typeof waitFor>[1]['view']> => {
     const state = states[Math.min(readings, states.length - 1)] ?? 'open';
     readings += 1;
     if (state instanceof AgentError) throw state;
-    return rolloverView([gateIn(state)]);
+    return rolloverView([typeof state === 'string' ? gateIn(state) : state]);
   };
   const stderr = { write: (text: string) => (said += text) };
   const waiting = waitFor(['G3'], { view, context: { clock, stderr }, timeoutMs: 2 * minute });
@@ -60,6 +60,17 @@ describe('waitFor()', () => {
   it('ends with 4 when something fails for 40 seconds', async () => {
     const { code, seconds } = await waitThrough('waiting', 'harmful');
     assert.deepEqual([code, seconds], [4, 50]);
+  });
+
+  it('names another gate if it is harmful, because that ends the wait', async () => {
+    const message = 'ca.crt lacks the new CA';
+    const { code, said } = await waitThrough({
+      id: 'G1',
+      state: 'harmful',
+      reasons: [{ state: 'harmful', message }],
+    });
+    assert.equal(code, 4);
+    assert.equal(said, `waiting for G1: ${message}\n`);
   });
 
   it('waits for an API server that does not answer, and fails when time is over', async () => {
