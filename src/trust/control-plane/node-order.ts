@@ -31,6 +31,24 @@ export function nodesBehind(
   return plane.others.filter(isBehind).map(({ name }) => name);
 }
 
+/**
+ * Why `--except` does not make this node the last one. Otherwise, kube-apiserver of the other Node would
+ * add a removed CA to the cluster again, and `kubeadm upgrade` there would write flags that do not fit
+ * its files.
+ * @param behind the Nodes on which the step is not done
+ */
+export function exceptedNotes(
+  behind: readonly string[],
+  exceptNodes: ReadonlySet<string> = new Set(),
+): string[] {
+  return behind
+    .filter((name) => exceptNodes.has(name))
+    .map(
+      (name) =>
+        `The Node ${name} is Ready, so the step has to be done there too, although --except names it. The changes of the last node wait for that.`,
+    );
+}
+
 /** The other control-plane Nodes that have done the step `finish` without `--keep-absent-nodes`. */
 export function nodesWithoutOld(plane: AwaitedPlane): string[] {
   const isEnded = (node: ControlPlaneNode): boolean =>

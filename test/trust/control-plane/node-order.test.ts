@@ -4,7 +4,11 @@ import { parseComponentFlags } from '../../../src/pki/components/component-flags
 import type { ControlPlaneNode } from '../../../src/trust/control-plane/control-plane-nodes.ts';
 import type { MirrorPod } from '../../../src/trust/control-plane/mirror-pods.ts';
 import type { AwaitedPlane } from '../../../src/trust/control-plane/node-order.ts';
-import { nodesBehind, nodesWithoutOld } from '../../../src/trust/control-plane/node-order.ts';
+import {
+  exceptedNotes,
+  nodesBehind,
+  nodesWithoutOld,
+} from '../../../src/trust/control-plane/node-order.ts';
 
 const old = 'a'.repeat(16);
 const next = 'b'.repeat(16);
@@ -58,5 +62,14 @@ describe('nodesBehind()', () => {
     assert.deepEqual(nodesBehind('finish', plane), ['kept']);
     assert.deepEqual(nodesBehind('finish', { ...plane, keepsAbsentNodes: true }), []);
     assert.deepEqual(nodesWithoutOld(plane), ['done']);
+  });
+});
+
+describe('exceptedNotes()', () => {
+  it('names an excepted Node on which the step is not done', () => {
+    assert.deepEqual(exceptedNotes(['cp2', 'cp3'], new Set(['cp3', 'cp4'])), [
+      'The Node cp3 is Ready, so the step has to be done there too, although --except names it. The changes of the last node wait for that.',
+    ]);
+    assert.deepEqual(exceptedNotes(['cp2']), []);
   });
 });

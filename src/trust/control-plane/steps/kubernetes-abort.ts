@@ -5,7 +5,7 @@ import { applyCommand, applyOn } from '../apply-command.ts';
 import { clientAuthoritiesTask, configMapOfClients } from '../client-authorities-task.ts';
 import { uploadedCertificatesTask } from '../cluster-tasks.ts';
 import type { ControlPlane } from '../node-order.ts';
-import { nodesBehind } from '../node-order.ts';
+import { exceptedNotes, nodesBehind } from '../node-order.ts';
 import type { ClusterTask } from '../task.ts';
 import { authoritiesOf, readControlPlane, viewBefore, viewOf } from './kubernetes.ts';
 import { certificatesByNext, lostOld, returnTasks, waitForOld } from './rollover-undo.ts';
@@ -23,7 +23,12 @@ export async function kubernetesAbort(question: AbortQuestion): Promise<StepClus
   return {
     tasks: await clusterTasks(question, plane),
     nodes: plane,
-    notes: notesOnAway(plane),
+    notes: [
+      ...notesOnAway(plane),
+      ...(question.latest === 'switch'
+        ? []
+        : exceptedNotes(nodesBehind('finish', plane), options.confirmed.exceptNodes)),
+    ],
     judge: async () => {
       const { commands, ...judgement } = await judge(question, plane);
       const away = plane.away.map(({ name }) => `${abort} # on ${name}, when it is back`);

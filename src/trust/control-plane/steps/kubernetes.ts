@@ -21,7 +21,7 @@ import { readMirrorPods } from '../mirror-pods.ts';
 import type { RolloverNode } from '../node-files.ts';
 import { bridgeOf } from '../node-files.ts';
 import type { ControlPlane } from '../node-order.ts';
-import { earlyLeader, nodesBehind, nodesWithoutOld } from '../node-order.ts';
+import { earlyLeader, exceptedNotes, nodesBehind, nodesWithoutOld } from '../node-order.ts';
 import type { NodeStepName } from '../node-step.ts';
 import type { StepFlags } from '../step-flags.ts';
 import { managerFlags, rolloverFiles, serverFlags } from '../step-flags.ts';
@@ -36,7 +36,7 @@ export async function kubernetesCluster(question: StepClusterQuestion): Promise<
   return {
     tasks: await clusterTasks({ step, node, plane }, request),
     nodes: plane,
-    notes: notesOn(step, plane),
+    notes: notesOn(step, plane, options),
     judge: async () => ({
       gates: step === 'trust' ? [] : (await viewBefore(step, question)).gates,
       reasons: step === 'finish' ? reasonsAgainstFinish(question, plane) : [],
@@ -191,9 +191,18 @@ export async function viewOf(
   });
 }
 
-function notesOn(step: NodeStepName, plane: ControlPlane): string[] {
-  const note = step === 'switch' ? undefined : earlyLeader(step, plane);
-  return [...(note === undefined ? [] : [note]), ...(plane.keepsAbsentNodes ? [keptNote] : [])];
+function notesOn(
+  step: NodeStepName,
+  plane: ControlPlane,
+  { confirmed: { exceptNodes } }: Pick<GateOptions, 'confirmed'>,
+): string[] {
+  if (step === 'switch') return [];
+  const note = earlyLeader(step, plane);
+  return [
+    ...(note === undefined ? [] : [note]),
+    ...exceptedNotes(nodesBehind(step, plane), exceptNodes),
+    ...(plane.keepsAbsentNodes ? [keptNote] : []),
+  ];
 }
 
 const keptNote = `The API servers still accept certificates from the old CA. When the absent nodes are back, run on each control-plane node: ${applyCommand('finish', 'kubernetes')} --old-key destroy; name a node whose certificates have expired with --except`;
