@@ -83,6 +83,7 @@ export async function endClients(
     at >= restartsSince && !client.endsWith(throughBalancer) && !rejection.test(problem);
   const others = failed.filter((failure) => !isAllowed(failure));
   report(`${failed.length} failed, ${others.length} of them without the restart of an API server`);
+  for (const other of others) report(JSON.stringify(other));
   return others;
 }
 

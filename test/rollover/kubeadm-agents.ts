@@ -4,6 +4,7 @@ import type { KubeadmCluster } from '../support/kubeadm-cluster.ts';
 import type { KubeadmNode } from '../support/kubeadm-node.ts';
 import { dropSoonMs, reloadMs } from './cluster.ts';
 import { mustNodecertd, nodecertd } from './kubeadm-rollover.ts';
+import { pretendTimeService } from './node.ts';
 import type { Report } from './scenario.ts';
 
 /**
@@ -81,6 +82,7 @@ export class NodeAgents {
 /** As a service, which the package installs in the same way. */
 async function adopt({ container }: KubeadmNode): Promise<void> {
   await container.write('/etc/nodecertd/config.yaml', configuration);
+  await pretendTimeService(container);
   const service = ['Type=notify', 'NotifyAccess=main', 'Restart=always'];
   const folders = ['StateDirectory=nodecertd', 'RuntimeDirectory=nodecertd', 'UMask=0077'];
   const properties = [...service, ...folders].map((property) => `--property=${property}`);

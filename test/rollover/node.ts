@@ -265,9 +265,7 @@ export class RolloverNode implements AsyncDisposable {
     const { container } = this;
     await container.must('apt-get', 'install', '--yes', await container.take(builtPackage.file));
     await this.#configure(trust);
-    // No time service reaches the clock of a container, so a script takes the place of timedatectl.
-    const script = '#!/bin/sh\necho NTPSynchronized=yes\n';
-    await container.write('/usr/local/bin/timedatectl', script, 0o755);
+    await pretendTimeService(container);
   }
 
   /** Replaces the configuration of the agent, and a running agent applies it. */
@@ -317,4 +315,10 @@ interface DoctorDocument {
 interface LogLine {
   readonly code?: string;
   readonly error?: string;
+}
+
+/** No time service reaches the clock of a container, so a script takes the place of timedatectl. */
+export async function pretendTimeService(container: Container): Promise<void> {
+  const script = '#!/bin/sh\necho NTPSynchronized=yes\n';
+  await container.write('/usr/local/bin/timedatectl', script, 0o755);
 }
