@@ -55,7 +55,7 @@ async function write(address: string, name: string): Promise<void> {
 
 async function keepWriting(address: string): Promise<never> {
   for (let count = 0; ; count += 1) {
-    await write(address, `written-${address.replaceAll('.', '-')}-${count}`);
+    await write(address, `written-${process.pid}-${address.replaceAll('.', '-')}-${count}`);
     await delay(200);
   }
 }

@@ -4,6 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
+import type { ProbedCluster } from '../support/api-prober.ts';
 import { apiName } from '../support/kubeadm-configuration.ts';
 import type { KubeadmCluster } from '../support/kubeadm-cluster.ts';
 import { readCredentials } from './credentials.ts';
@@ -97,7 +98,7 @@ export class ApiWriter implements Disposable {
     this.#output = text(child.stdout);
   }
 
-  static async start({ controlPlanes, directory, network }: KubeadmCluster): Promise<ApiWriter> {
+  static async start({ controlPlanes, directory, network }: ProbedCluster): Promise<ApiWriter> {
     const [first] = controlPlanes;
     if (first === undefined) throw new Error('no control plane');
     const read = async (path: string): Promise<string> => first.container.read(path);

@@ -223,16 +223,17 @@ rm new.csr new.crt new.key
 systemctl restart kubelet`;
 }
 
-/** After its only control-plane node was switched on. */
+/** After a control-plane node was switched on. */
 export async function untilAnswering(
   cluster: KubeadmCluster,
-  { container }: KubeadmNode,
+  { name, container }: KubeadmNode,
 ): Promise<void> {
+  const server = `--server=https://${name}:6443`;
   const isAnswering = async (): Promise<true | undefined> => {
-    const { code } = await container.run('kubectl', 'get', '--raw', '/readyz');
+    const { code } = await container.run('kubectl', server, 'get', '--raw', '/readyz');
     return code === 0 || undefined;
   };
-  await container.until('an API server', isAnswering, 180_000);
+  await container.until('its API server', isAnswering, 180_000);
   await cluster.untilReady();
 }
 

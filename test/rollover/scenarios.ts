@@ -12,7 +12,7 @@ import { kubeadmEtcd, kubeadmEtcdSingle } from './kubeadm-etcd.ts';
 import { kubeadmFrontProxy } from './kubeadm-front-proxy.ts';
 import { kubeadmMidway } from './kubeadm-midway.ts';
 import { kubeadmPlan } from './kubeadm-plan.ts';
-import { kubeadmPowerCut } from './kubeadm-power-cut.ts';
+import { kubeadmPowerCut, kubeadmPowerCutOfOne } from './kubeadm-power-cut.ts';
 import { kubeadmReturn } from './kubeadm-return.ts';
 import { kubeadmUndo, kubeadmUndoFinish } from './kubeadm-undo.ts';
 import { lateNodes } from './late-nodes.ts';
@@ -41,6 +41,7 @@ export const scenarios: readonly Scenario[] = [
   kubeadmAbsentControlPlane,
   kubeadmAbsentWorker,
   kubeadmPowerCut,
+  kubeadmPowerCutOfOne,
   kubeadmUndo,
   kubeadmUndoFinish,
   kubeadmMidway,

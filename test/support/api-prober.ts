@@ -23,15 +23,17 @@ export interface ApiProber extends Disposable {
   stop(): Promise<Probed>;
 }
 
+/** A cluster, or some of its control-plane nodes. */
+export type ProbedCluster = Pick<KubeadmCluster, 'directory' | 'network' | 'controlPlanes'>;
+
 /**
  * Probes all API servers of a cluster by address and by name, until it is stopped.
  * @param path what an anonymous user may get
  */
 export async function startApiProber(
-  cluster: KubeadmCluster,
+  { directory, network, controlPlanes }: ProbedCluster,
   path = '/readyz',
 ): Promise<ApiProber> {
-  const { directory, network, controlPlanes } = cluster;
   const [first] = controlPlanes;
   const caPem = (await first?.container.read('/etc/kubernetes/pki/ca.crt')) ?? '';
   const addresses = controlPlanes.map(({ address }) => address);

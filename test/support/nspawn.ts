@@ -194,11 +194,6 @@ export class Container implements AsyncDisposable {
     removeControlGroups(this.name);
   }
 
-  async crash(): Promise<void> {
-    await this.kill();
-    await this.start();
-  }
-
   /** Stops every process where it is. Connections stay open, and nothing answers. */
   async pause(): Promise<void> {
     await freeze(this.name);
