@@ -28,12 +28,14 @@ export class Runtime {
     return this.#proc;
   }
 
-  /** Starts the kubelet and the components. */
+  /** Starts the kubelet and the components, and returns when they are older than each later change. */
   boot(): void {
     mkdirSync(join(this.#proc, 'self/ns'), { recursive: true });
     symlinkSync('/proc/uptime', join(this.#proc, 'uptime'));
     this.#start(10, 'kubelet');
     for (const [index, name] of components.entries()) this.#startPod(index + 11, name);
+    const started = startTicks();
+    while (uptimeTicks() <= started) Atomics.wait(pause, 0, 0, 5);
   }
 
   /** Replaces the process of each component whose manifest has changed. */
@@ -123,8 +125,14 @@ const components = Object.keys(readAtStart) as (keyof typeof readAtStart)[];
 
 /** In hundredths of a second after the boot. Not before the last change of a file. */
 function startTicks(): number {
-  return Math.ceil(Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 100) + 2;
+  return uptimeTicks() + 2;
 }
+
+function uptimeTicks(): number {
+  return Math.ceil(Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 100);
+}
+
+const pause = new Int32Array(new SharedArrayBuffer(4));
 
 /** A wait takes no time, and the kubelet does its work in it. */
 export function clockOf(runtime: Runtime): Clock {

@@ -53,9 +53,13 @@ async function tryKills({ calls, images }: Recording): Promise<void> {
   });
 }
 
-/** A process that is really killed leaves the same files as the log says. */
+/**
+ * A process that is really killed leaves the same files as the log says. `close` changes no file, and strace
+ * does not find the path of a file that was removed before.
+ */
 async function compareKills({ calls, images }: Recording): Promise<void> {
-  const killed = chosen(calls).filter((_, index) => index % (thorough ? 16 : 2) === 0);
+  const changing = chosen(calls).filter((call) => call.name !== 'close');
+  const killed = changing.filter((_, index) => index % (thorough ? 16 : 2) === 0);
   report(`kill -9 of the process of ${name}: ${killed.length} tries`);
   const times: number[] = [];
   for (const call of killed) {
