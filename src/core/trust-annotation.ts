@@ -25,7 +25,7 @@ export interface TrustAnnotation {
   readonly leaf: Readonly<Record<string, string>>;
   /** Whether the running kubelet uses the CAs of its files. */
   readonly readers: 'ok' | 'pending';
-  /** The CAs of its files that it may not use. Absent if there are none, or nodecertd does not see the kubelet. */
+  /** The CAs that it may not have loaded. Absent if there are none, or nodecertd does not see the kubelet. */
   readonly unread?: readonly string[];
   /** When the kubelet certainly uses its client certificate. Absent if it has started since. */
   readonly clientReadAt?: Instant;

@@ -100,7 +100,7 @@ export interface ReportedReader {
   readonly state: TrustReaderState;
   /** The time from which the kubelet may not have used the CAs of its files. */
   readonly since?: Instant;
-  /** The fingerprints of the CAs that the kubelet may not use. Absent unless the state is `pending`. */
+  /** The fingerprints of the CAs that the kubelet may not have loaded. Absent unless the state is `pending`. */
   readonly unread?: readonly string[];
   /** When nodecertd restarts the kubelet. Absent if it does not. */
   readonly restartAt?: Instant;

@@ -68,9 +68,9 @@ export function startClusterClients(
 export const throughBalancer = 'through the load balancer';
 
 /**
- * Ends them. Before the first restart of kube-apiserver, no request may fail, and later none through the
+ * Stops the clients. Before the first restart of kube-apiserver, no request may fail, and later none through the
  * load balancer. An API server that restarts refuses connections, and rejects no certificate.
- * @returns the requests that failed otherwise
+ * @returns the failed requests that are not allowed
  */
 export async function endClients(
   clients: ApiProber,

@@ -100,7 +100,7 @@ kill -9 $!
 
 const isHeld = /^waiting: control-plane-\d is changing its files, and holds the Lease/m;
 
-/** On all nodes at once. @returns what each command says */
+/** On all nodes at once. @returns the standard error of each command */
 async function applyOnEach(
   nodes: readonly KubeadmNode[],
   step: string,

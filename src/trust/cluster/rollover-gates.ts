@@ -42,7 +42,7 @@ export function judgeAll(input: GateInput, findings: ServerFindings): Gate[] {
   const { reasons } = judgeDroppable(input, [signer, serving, reissued]);
   // Without a probe by the old CA, it is unknown whether an API server still accepts that CA.
   const isOldAccepted = probes.some(({ byOld }) => byOld.kind === 'accepted');
-  // `finish --keep-absent-nodes` keeps the old CA there, and kube-apiserver would add it again.
+  // `finish --keep-absent-nodes` keeps the old CA in --client-ca-file, and kube-apiserver would add it again.
   const isOldKept = clientAuthorities.some(({ has }) => has.includes('old'));
   const left =
     isOldKept || input.confirmed?.removesLeftovers === true

@@ -156,7 +156,8 @@ export async function undoPlan(
     const chosen = tasks.filter(({ isReport = false }) => isReport === reports);
     for (const task of chosen.filter(({ isDone }) => !isDone)) await task.run(request.signal);
   };
-  // The copies show a second undo what is left, so the files come last. Reports describe them.
+  // A second undo reads the copies to find what is left, so the files follow the cluster. The reports come
+  // last, because they describe the restored files.
   await changeCluster({ reports: false });
   const restarted = await undo();
   await changeCluster({ reports: true });

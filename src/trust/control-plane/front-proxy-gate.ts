@@ -203,7 +203,7 @@ export function nextProxies(
   return [
     {
       state: 'waiting',
-      message: 'kube-apiserver may use a certificate front-proxy-client from the new CA',
+      message: 'kube-apiserver may use a front-proxy-client certificate from the new CA',
       remedy: `Run on each of these nodes first: ${applyCommand('abort', 'front-proxy')}`,
       objects: [...own, ...users],
     },

@@ -188,7 +188,8 @@ export function unknownIssuerTask(
     {
       kind: 'cluster',
       name: `annotation ${controlPlaneAnnotationKey} of the Node ${own.name}`,
-      content: 'without the issuer of front-proxy-client, which changes next',
+      content:
+        'the CAs of this node, without the issuer of front-proxy-client until the step has replaced it',
       isDone,
       run: async (signal) => {
         const files = without(await filesOf(request), 'frontProxyClient');

@@ -32,8 +32,8 @@ export function nodesBehind(
 }
 
 /**
- * Why `--except` does not make this node the last one. Otherwise, kube-apiserver of the other Node would
- * add a removed CA to the cluster again, and `kubeadm upgrade` there would write flags that do not fit
+ * Notes for Nodes that `--except` names although they are Ready. If they counted as done, their kube-apiserver
+ * would add a removed CA to the cluster again, and `kubeadm upgrade` there would write flags that do not fit
  * its files.
  * @param behind the Nodes on which the step is not done
  */
@@ -45,7 +45,7 @@ export function exceptedNotes(
     .filter((name) => exceptNodes.has(name))
     .map(
       (name) =>
-        `The Node ${name} is Ready, so the step has to be done there too, although --except names it. The changes of the last node wait for that.`,
+        `The Node ${name} is Ready, so run this step there too, although --except names it. The changes of the last node follow after that.`,
     );
 }
 

@@ -64,7 +64,7 @@ export interface ClusterTask {
   /** The new content in words. */
   readonly content: string;
   readonly isDone: boolean;
-  /** Describes the files of the node, so that an undo does it after them. */
+  /** Reports the files of the node, so an undo does it after it has restored them. */
   readonly isReport?: boolean;
   readonly run: (signal: AbortSignal) => Promise<void>;
 }

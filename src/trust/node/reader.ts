@@ -47,7 +47,7 @@ export interface Reader {
   readonly since?: Instant;
   /** The kubelet reads the files again by itself, and has done so at this time. */
   readonly readAt?: Instant;
-  /** The fingerprints of the CAs that the kubelet may not use. */
+  /** The fingerprints of the CAs that the kubelet may not have loaded. */
   readonly unread?: readonly string[];
   /** Absent if there is no kubelet to remember. */
   readonly memory?: ReaderMemory;

@@ -28,7 +28,7 @@ export class Runtime {
     return this.#proc;
   }
 
-  /** Starts the kubelet and the components, and returns when they are older than each later change. */
+  /** Starts the kubelet and the components, and waits until each later change of a file is later than their start. */
   boot(): void {
     mkdirSync(join(this.#proc, 'self/ns'), { recursive: true });
     symlinkSync('/proc/uptime', join(this.#proc, 'uptime'));

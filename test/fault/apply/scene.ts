@@ -109,7 +109,7 @@ export class Scene implements AsyncDisposable {
     if (signal !== 'SIGKILL') throw new Error(`the process was not killed: ${problems}`);
   }
 
-  /** What distinguishes the files of the node from those after another fault. */
+  /** Two faults with the same text have left the same files, except for random bytes and times. */
   get state(): string {
     return this.describe(readImage(this.node));
   }

@@ -68,7 +68,7 @@ describe('nodesBehind()', () => {
 describe('exceptedNotes()', () => {
   it('names an excepted Node on which the step is not done', () => {
     assert.deepEqual(exceptedNotes(['cp2', 'cp3'], new Set(['cp3', 'cp4'])), [
-      'The Node cp3 is Ready, so the step has to be done there too, although --except names it. The changes of the last node wait for that.',
+      'The Node cp3 is Ready, so run this step there too, although --except names it. The changes of the last node follow after that.',
     ]);
     assert.deepEqual(exceptedNotes(['cp2']), []);
   });

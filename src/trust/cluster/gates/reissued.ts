@@ -43,14 +43,17 @@ function behindInLeaves(report: TrustAnnotation, input: GateInput): NodeCause[] 
   return [...unreadClient(report, input), ...unreadAuthority(report, input)];
 }
 
-/** After `switch` the bridge hides that the kubelet cannot verify the API servers without it. */
+/**
+ * With the bridge, a kubelet that has not loaded the new CA can still connect. It fails when `finish` removes
+ * the bridge.
+ */
 function unreadAuthority({ unread }: TrustAnnotation, { authorities }: GateInput): NodeCause[] {
   if (unread?.includes(shortFingerprint(authorities.next.fingerprint)) !== true) return [];
   return [
     {
       state: 'waiting',
-      what: 'the kubelet may not use the new CA, which is in its files',
-      remedy: 'Restart the kubelet on these nodes; then, on each node: nodecertd trust sync',
+      what: 'the kubelet may not have loaded the new CA from its files',
+      remedy: 'Run on each of these nodes: nodecertd trust sync --restart',
     },
   ];
 }

@@ -52,7 +52,7 @@ export async function frontProxyCluster(asked: StepClusterQuestion): Promise<Ste
 }
 
 /**
- * Before the certificate is replaced by one from this CA.
+ * Reports the issuer as unknown before the step replaces `front-proxy-client` by a certificate from this CA.
  * @throws AgentError as readRolloverNode
  */
 export async function unknownIssuer(

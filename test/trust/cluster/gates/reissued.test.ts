@@ -59,7 +59,7 @@ describe('judgeReissued()', () => {
           node('node-2', { report: report({ leaf: done, unread: [oldDigits] }) }),
         ]),
       }),
-      ['waiting 1 node of 2: the kubelet may not use the new CA, which is in its files [node-1]'],
+      ['waiting 1 node of 2: the kubelet may not have loaded the new CA from its files [node-1]'],
     ],
     'waits for a report with certificates': [
       withLeaves({}),

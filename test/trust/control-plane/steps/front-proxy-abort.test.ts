@@ -69,7 +69,7 @@ describe('reasonsAgainstAbort()', () => {
 
   it('names a certificate from the new CA, and a server without an answer, after trust', async () => {
     const [used = ''] = await reasons('trust', { issuer: next });
-    assert.match(used, /^kube-apiserver may use a certificate front-proxy-client from the new CA$/);
+    assert.match(used, /^kube-apiserver may use a front-proxy-client certificate from the new CA$/);
     const [silent = ''] = await reasons('trust', { acceptsNext: failed });
     assert.match(silent, /^kube-apiserver on cp2 does not answer a probe/);
   });
