@@ -48,6 +48,8 @@ export interface FileNote {
   readonly path: string;
   /** A part of a sentence, without a final period. */
   readonly reason: string;
+  /** A manifest that exists and could not be read: the kubelet may run a component from it. */
+  readonly hidesComponent?: true;
 }
 
 const programs: Readonly<Record<string, ComponentName>> = {

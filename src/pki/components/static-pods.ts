@@ -2,7 +2,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import * as v from 'valibot';
 import { AgentError } from '../../core/errors.ts';
-import { unlessMissing } from '../../sys/file-error.ts';
+import { isMissing, unlessMissing } from '../../sys/file-error.ts';
 import type { FileNote } from './component.ts';
 import { fileFailure, readText } from './text-file.ts';
 import { parseDocuments } from './yaml-documents.ts';
@@ -87,7 +87,7 @@ export async function readStaticPods(path: string): Promise<StaticPods> {
     ignored.push(...hidden);
     for (const file of files) readings.push(await readManifest(file));
   } catch (error) {
-    problems.push({ path, reason: reasonOf(error) });
+    problems.push({ path, reason: reasonOf(error), hidesComponent: true });
   }
   for (const { problem, ignored: left } of readings) {
     if (problem !== undefined) problems.push(problem);
@@ -152,7 +152,10 @@ async function readManifest(path: string): Promise<ManifestReading> {
     const reason = `the kubelet reads only the first of its ${count} YAML documents`;
     return { pod, ignored: { path, reason } };
   } catch (error) {
-    return { problem: { path, reason: reasonOf(error) } };
+    const isHidden = error instanceof AgentError ? error.code === 'STORE_IO' : !isMissing(error);
+    return {
+      problem: { path, reason: reasonOf(error), ...(isHidden && { hidesComponent: true }) },
+    };
   }
 }
 

@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import { AgentError, hasCode } from '../../core/errors.ts';
 import type { LocalKubelet } from '../../kubelet/local-kubelet.ts';
-import type { Component } from '../../pki/components/component.ts';
+import type { Component, FileNote } from '../../pki/components/component.ts';
 import { findLocalNode } from '../../pki/inventory/local-inventory.ts';
 import type { AuthorityName, KubernetesDirectories } from '../../pki/layout.ts';
 import { authorityFile, keyFileOf } from '../../pki/layout.ts';
@@ -77,7 +77,8 @@ export interface NodePlaces {
 
 /**
  * Reads this node. Undefined if it has no file of a rollover.
- * @throws AgentError CERT_UNTRUSTED if the files do not show which CA is the old one; PAIR_MALFORMED
+ * @throws AgentError CERT_UNTRUSTED if the files do not show which CA is the old one; PAIR_MALFORMED; STORE_IO
+ * if a manifest cannot be read, because a step would take its component for missing
  */
 export async function readRolloverNode(places: NodePlaces): Promise<RolloverNode | undefined> {
   const { ca, tree, directories, systemctl } = places;
@@ -89,7 +90,9 @@ export async function readRolloverNode(places: NodePlaces): Promise<RolloverNode
   if (oldCertificate === undefined) throw withoutOld(places);
   refuseOthers(found, { places, known: [oldCertificate, nextCertificate] });
   const keys = await readKeys(places);
-  const { components, kubelet } = await findLocalNode(directories);
+  const { components, kubelet, problems } = await findLocalNode(directories);
+  const hidden = problems.find(({ hidesComponent }) => hidesComponent);
+  if (hidden !== undefined) throw unreadableManifest(hidden);
   return {
     ca,
     tree,
@@ -101,6 +104,12 @@ export async function readRolloverNode(places: NodePlaces): Promise<RolloverNode
     next: withKey(nextCertificate, keys),
     found,
   };
+}
+
+function unreadableManifest({ path, reason }: FileNote): AgentError {
+  return new AgentError('STORE_IO', `the manifest ${path} ${reason}`, {
+    remedy: `Find out why, and then run the same command again: cat ${path}`,
+  });
 }
 
 async function readFiles(places: NodePlaces): Promise<FoundFiles> {

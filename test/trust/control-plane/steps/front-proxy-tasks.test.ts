@@ -163,6 +163,17 @@ describe('planNodeStep() for the CA front-proxy', () => {
     await symlink(unreadableFile, key);
     await assert.rejects(plan(node, 'switch'), { code: 'STORE_IO', message: /cannot read .*mem/ });
   });
+
+  it('does not take a component whose manifest cannot be read for a missing one', async (context) => {
+    const node = await created(context);
+    const manifest = join(node.kubernetes, 'manifests/kube-apiserver.yaml');
+    await rm(manifest);
+    await symlink(unreadableFile, manifest);
+    await assert.rejects(plan(node, 'trust'), {
+      code: 'STORE_IO',
+      message: `the manifest ${manifest} cannot be read (EIO)`,
+    });
+  });
 });
 
 async function factsOf(
