@@ -20,7 +20,9 @@ export async function frontProxyAbort(question: AbortQuestion): Promise<StepClus
   const old = view.question.authorities.next;
   const removed = { old, clients: 'front-proxy', step: 'abort' } as const;
   return {
-    ...(latest === 'switch' && { firstTasks: await unknownIssuer('old', request, view.facts.own) }),
+    ...(latest === 'switch' && {
+      firstTasks: await unknownIssuer('old', question, view.facts.own),
+    }),
     tasks: [...uploaded, ...(isLast ? [await clientAuthoritiesTask(request, removed)] : [])],
     nodes: view.facts,
     notes: [],

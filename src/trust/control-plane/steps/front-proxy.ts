@@ -42,7 +42,7 @@ export async function frontProxyCluster(asked: StepClusterQuestion): Promise<Ste
   const part = { step: asked.step, ...(await viewFrontProxies(asked)) };
   return {
     ...(asked.step === 'switch' && {
-      firstTasks: await unknownIssuer('next', asked.request, part.facts.own),
+      firstTasks: await unknownIssuer('next', asked, part.facts.own),
     }),
     tasks: await clusterTasks(part, asked),
     nodes: part.facts,
@@ -53,15 +53,13 @@ export async function frontProxyCluster(asked: StepClusterQuestion): Promise<Ste
 
 /**
  * Reports the issuer as unknown before the step replaces `front-proxy-client` by a certificate from this CA.
- * @throws AgentError as readRolloverNode
+ * @throws AgentError as readLeaf
  */
 export async function unknownIssuer(
   by: RolloverSide,
-  request: StepRequest,
+  { node, request }: Pick<StepClusterQuestion, 'node' | 'request'>,
   own: ControlPlaneNode | undefined,
 ): Promise<ClusterTask[]> {
-  const node = await readRolloverNode(request);
-  if (node === undefined) return [];
   const isDone = (await readLeaf(node, 'front-proxy-client'))?.by === by;
   return unknownIssuerTask(own, { request, isDone });
 }

@@ -45,8 +45,8 @@ export async function planRolloverUndo(
   if (ca !== 'kubernetes') {
     const refusals = await undoRefusals[ca](step, request, options);
     const { own } = await readNodesWithOwn(request);
-    const first =
-      ca === 'front-proxy' && step === 'switch' ? await unknownIssuer('old', request, own) : [];
+    const node = ca === 'front-proxy' && step === 'switch' && (await readRolloverNode(request));
+    const first = node ? await unknownIssuer('old', { node, request }, own) : [];
     const tasks = [...first, ...(await reportTask(own, { request, isChanged: true }))];
     return { ...common, tasks, refusals };
   }
