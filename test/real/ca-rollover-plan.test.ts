@@ -401,10 +401,7 @@ describe('planRolloverStep() for abort', { skip }, () => {
       });
     const ready = await exceptOther();
     assert.deepEqual(clusterTasks(ready), [kubeadmConfig, annotation]);
-    assert.match(
-      ready.notes.join(),
-      /^The Node cp2 is Ready, so the step has to be done there too/,
-    );
+    assert.match(ready.notes.join(), /^The Node cp2 is Ready, so run this step there too/);
     assert.deepEqual(ready.commands, [`${abortCommand} # on cp2`]);
     await objects.setNodeReady('cp2', 'False');
     try {
