@@ -3,9 +3,10 @@ import { lostKey } from '../ca-files.ts';
 import { clientAuthoritiesTask } from '../client-authorities-task.ts';
 import { uploadedCertificatesTask } from '../cluster-tasks.ts';
 import { nextProxies, rejectionsOf, unanswered, usesNext } from '../front-proxy-gate.ts';
+import { exceptedNotes } from '../node-order.ts';
 import { abortElsewhere } from './abort-elsewhere.ts';
 import type { FrontProxyView } from './front-proxy.ts';
-import { trusts, unknownIssuer, viewFrontProxies } from './front-proxy.ts';
+import { trusting, unknownIssuer, viewFrontProxies } from './front-proxy.ts';
 import type { AbortQuestion, Judgement, StepCluster } from './step-cluster.ts';
 
 /**
@@ -16,7 +17,8 @@ export async function frontProxyAbort(question: AbortQuestion): Promise<StepClus
   const { latest, request } = question;
   const view = await viewFrontProxies(question);
   const uploaded = await uploadedCertificatesTask(request);
-  const isLast = latest !== 'switch' && trusting(view).length === 0;
+  const behind = latest === 'switch' ? [] : trusting('next', view);
+  const isLast = latest !== 'switch' && behind.length === 0;
   const old = view.question.authorities.next;
   const removed = { old, clients: 'front-proxy', step: 'abort' } as const;
   return {
@@ -25,19 +27,9 @@ export async function frontProxyAbort(question: AbortQuestion): Promise<StepClus
     }),
     tasks: [...uploaded, ...(isLast ? [await clientAuthoritiesTask(request, removed)] : [])],
     nodes: view.facts,
-    notes: [],
+    notes: exceptedNotes(behind, view.question.except),
     judge: async () => judge(question, view),
   };
-}
-
-/** The other nodes whose kube-apiserver trusts the new CA, and adds it to the ConfigMap again. */
-function trusting({
-  facts,
-  question: { except },
-}: FrontProxyView): FrontProxyView['facts']['servers'] {
-  return facts.servers.filter(
-    (server) => !server.isOwn && !except.has(server.name) && trusts('next', server, facts),
-  );
 }
 
 function judge(asked: AbortQuestion, view: FrontProxyView): Judgement {

@@ -18,6 +18,7 @@ import {
 import { readLeaf } from '../leaf.ts';
 import { reportedCount, unknownIssuerTask } from '../new-authority-report.ts';
 import { readRolloverNode } from '../node-files.ts';
+import { exceptedNotes } from '../node-order.ts';
 import type { NodeStepName } from '../node-step.ts';
 import type { StepRequest } from '../step-plan.ts';
 import type { ClusterTask } from '../task.ts';
@@ -46,7 +47,7 @@ export async function frontProxyCluster(asked: StepClusterQuestion): Promise<Ste
     }),
     tasks: await clusterTasks(part, asked),
     nodes: part.facts,
-    notes: [],
+    notes: asked.step === 'finish' ? exceptedNotes(nodesBehind(part), part.question.except) : [],
     judge: async () => judge(part),
   };
 }
@@ -110,14 +111,29 @@ function nodesBehind({ step, facts, question }: FrontProxyStep): string[] {
     case 'switch':
       return withoutNext(facts, question).map(({ name }) => name);
     case 'finish':
-      return others.filter((server) => trusts('old', server, facts)).map(({ name }) => name);
+      return trusting('old', { facts, question });
     default:
       return step satisfies never;
   }
 }
 
+/**
+ * The other nodes whose kube-apiserver trusts this CA, and adds it to the ConfigMap again. A node of `--except`
+ * counts only if it accepts a certificate, because then it is not off.
+ */
+export function trusting(side: RolloverSide, { facts, question }: FrontProxyView): string[] {
+  return facts.servers
+    .filter(({ isOwn }) => !isOwn)
+    .filter((server) =>
+      question.except.has(server.name)
+        ? server[side].kind === 'accepted'
+        : trusts(side, server, facts),
+    )
+    .map(({ name }) => name);
+}
+
 /** Without the key of the CA, only the report of the node shows it. */
-export function trusts(
+function trusts(
   side: RolloverSide,
   { name, [side]: result }: FrontProxyFacts['servers'][number],
   { others }: FrontProxyFacts,

@@ -1,52 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { shortFingerprint } from '../../../../src/core/trust.ts';
 import { systemClock } from '../../../../src/sys/clock.ts';
 import type { Stage } from '../../../../src/trust/control-plane/task.ts';
-import type { FrontProxyView } from '../../../../src/trust/control-plane/steps/front-proxy.ts';
 import { reasonsAgainstAbort } from '../../../../src/trust/control-plane/steps/front-proxy-abort.ts';
-import { contextWith, next, old } from '../check-context.ts';
-
-const accepted = { kind: 'accepted' } as const;
-const rejected = { kind: 'rejected' } as const;
-const failed = { kind: 'failed', reason: 'socket hang up' } as const;
-
-interface OtherServer {
-  /** Whether kube-apiserver on cp2 accepts each CA. */
-  readonly accepts?: FrontProxyView['facts']['servers'][number]['old'];
-  readonly acceptsNext?: FrontProxyView['facts']['servers'][number]['next'];
-  /** The CA that issued its certificate. */
-  readonly issuer?: typeof old;
-}
-
-function viewWith({
-  accepts = accepted,
-  acceptsNext = accepted,
-  issuer = old,
-}: OtherServer): FrontProxyView {
-  const report = {
-    authorities: [],
-    leaves: {},
-    startedAt: {},
-    reportedAt: 0,
-    frontProxyClient: shortFingerprint(issuer.authority.fingerprint),
-  };
-  return {
-    facts: {
-      servers: [
-        { name: 'cp1', isOwn: true, old: accepted, next: accepted },
-        { name: 'cp2', isOwn: false, old: accepts, next: acceptsNext },
-      ],
-      published: [old.authority, next.authority],
-      apis: [],
-      others: [{ name: 'cp2', isReady: true, addresses: [], report }],
-    },
-    question: {
-      authorities: { old: old.authority, next: next.authority },
-      except: new Set(),
-    },
-  };
-}
+import { contextWith, next } from '../check-context.ts';
+import type { OtherServer } from '../front-proxy-view.ts';
+import { failed, rejected, viewWith } from '../front-proxy-view.ts';
 
 async function reasons(
   latest: Stage,
