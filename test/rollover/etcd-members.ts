@@ -4,6 +4,7 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { renewalLease } from '../../src/pki/unattended/renewal-lease.ts';
 import type { OpensslPair } from '../pki/renewal/openssl-authority.ts';
 import type { KubeadmTree } from '../pki/renewal/renewal-tree.ts';
 import { makeKubeadmTree } from '../pki/renewal/renewal-tree.ts';
@@ -11,8 +12,10 @@ import { controlPlaneDirectory } from '../support/programs.ts';
 import {
   address,
   ControlPlaneNode,
+  delayUntilReady,
   EtcdHost,
   hostMember,
+  kubectl,
   ownMember,
   register,
   writeControlPlane,
@@ -75,6 +78,7 @@ async function rollOver(root: string, report: Report): Promise<void> {
   await node.refused('finish', ['--clients-ok'], /E3 issued: the etcd member member-2/);
   for (const member of others) await member.issue(next);
   await node.refused('finish', [], /E4 clients/);
+  await crashInFinish(node, pods, tree);
   await node.must('finish', ['etcd', 'kube-apiserver'], '--clients-ok');
   assert.deepEqual(await readFile(join(tree.certificates, 'etcd/ca.crt')), next.certificate);
   await node.must('finish', ['etcd', 'kube-apiserver'], '--undo');
@@ -84,6 +88,28 @@ async function rollOver(root: string, report: Report): Promise<void> {
   await removeMember('member-3', tree);
   await node.must('create', []);
   await node.refused('trust', [], /E1 members: etcd has 2 members, .* stops all writes/);
+}
+
+/**
+ * kube-apiserver starts by itself in the middle of `finish`, with the new CA alone. After the undo of
+ * `finish` it would reject certificates of etcd from the old CA until it starts again.
+ */
+async function crashInFinish(
+  node: ControlPlaneNode,
+  pods: StaticPods,
+  tree: KubeadmTree,
+): Promise<void> {
+  await node.killed('finish', ['--clients-ok'], 'etcd');
+  await pods.restart('kube-apiserver');
+  await delayUntilReady(tree);
+  // The killed step holds it for another minute.
+  await kubectl(tree, 'delete', 'lease', renewalLease.name, '--namespace', renewalLease.namespace);
+  await node.must('finish', ['etcd'], '--undo');
+  await node.refused('switch', ['--undo'], /kube-apiserver .* may trust only the new CA/);
+  await pods.restart('kube-apiserver');
+  await delayUntilReady(tree);
+  await node.must('switch', [], '--undo');
+  await node.must('switch', []);
 }
 
 async function removeMember(name: string, { certificates }: KubeadmTree): Promise<void> {

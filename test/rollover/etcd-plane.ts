@@ -80,17 +80,39 @@ export class ControlPlaneNode {
     this.#report(`${step} ${flags.join(' ')} failed`);
   }
 
-  async #apply(step: string, flags: readonly string[]): Promise<Ended> {
+  /** The step is killed when it restarts this component. */
+  async killed(step: string, flags: readonly string[], restarted: string): Promise<void> {
+    const before = this.#pods.starts.get(restarted);
+    const end = new AbortController();
+    const ended = this.#apply(step, flags, end.signal);
+    await until(`a restart of ${restarted}`, () => this.#pods.starts.get(restarted) !== before);
+    end.abort();
+    const { code, stdout } = await ended;
+    assert.ok(Number.isNaN(code), stdout);
+    this.#report(`${step} was killed`);
+  }
+
+  async #apply(step: string, flags: readonly string[], end?: AbortSignal): Promise<Ended> {
     const key = step === 'finish' && !flags.includes('--undo') ? ['--old-key', 'keep'] : [];
-    return this.nodecertd('ca-rollover', 'apply', step, '--ca', 'etcd', '--yes', ...key, ...flags);
+    return this.#run(
+      ['ca-rollover', 'apply', step, '--ca', 'etcd', '--yes', ...key, ...flags],
+      end,
+    );
   }
 
   async nodecertd(...args: readonly string[]): Promise<Ended> {
+    return this.#run(args);
+  }
+
+  /** @param end kills the program */
+  async #run(args: readonly string[], end?: AbortSignal): Promise<Ended> {
     const { kubernetes, certificates } = this.#tree;
     const places = ['--kubernetes-dir', kubernetes, '--cert-dir', certificates];
     const program = join(import.meta.dirname, '../../src/main.ts');
+    const command = [program, ...args, ...places];
+    const options = { killSignal: 'SIGKILL', ...(end && { signal: end }) } as const;
     return new Promise((resolve) => {
-      execFile(process.execPath, [program, ...args, ...places], (error, stdout, stderr) => {
+      execFile(process.execPath, command, options, (error, stdout, stderr) => {
         resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
       });
     });
@@ -260,12 +282,7 @@ export async function writeControlPlane(
 
 /** What kubeadm and the kubelet create: the rights of the administrator, and a Node that is Ready. */
 export async function register(tree: KubeadmTree): Promise<void> {
-  await until('a ready API server', async () =>
-    kubectl(tree, 'get', '--raw', '/readyz').then(
-      () => true,
-      () => false,
-    ),
-  );
+  await delayUntilReady(tree);
   const binding = ['--clusterrole=cluster-admin', '--group=kubeadm:cluster-admins'];
   await kubectl(tree, 'create', 'clusterrolebinding', 'kubeadm:cluster-admins', ...binding);
   const node = {
@@ -280,6 +297,15 @@ export async function register(tree: KubeadmTree): Promise<void> {
   const file = join(tree.kubernetes, 'node.json');
   await writeFile(file, JSON.stringify(node));
   await kubectl(tree, 'create', '--filename', file);
+}
+
+export async function delayUntilReady(tree: KubeadmTree): Promise<void> {
+  await until('a ready API server', async () =>
+    kubectl(tree, 'get', '--raw', '/readyz').then(
+      () => true,
+      () => false,
+    ),
+  );
 }
 
 /** With the rights of an administrator. */

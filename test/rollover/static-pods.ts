@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -7,6 +8,7 @@ import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parse } from 'yaml';
 import { controlPlaneDirectory } from '../support/programs.ts';
+import { until } from '../support/until.ts';
 
 interface Pod {
   readonly text: string;
@@ -39,6 +41,17 @@ export class StaticPods implements AsyncDisposable {
     await this.#loop;
     this.#kubelet.kill('SIGKILL');
     for (const { process: child } of this.#pods.values()) child.kill('SIGKILL');
+  }
+
+  /** The program of a manifest ends and starts again, as after a crash. */
+  async restart(name: string): Promise<void> {
+    const manifest = join(this.#manifests, `${name}.yaml`);
+    const { process: child } = this.#pods.get(manifest) ?? assert.fail(`${name} does not run`);
+    const before = this.starts.get(name);
+    child.kill('SIGTERM');
+    await once(child, 'exit');
+    this.#pods.delete(manifest);
+    await until(`a start of ${name}`, () => this.starts.get(name) !== before);
   }
 
   async #run(): Promise<void> {

@@ -24,7 +24,7 @@ export async function etcdAbort(question: AbortQuestion): Promise<StepCluster> {
     notes: latest === 'trust' ? interruptionNotes(view, options) : [],
     judge: async (restarts) => ({
       gates: gatesBack(question, { view, restarts }),
-      reasons: latest === 'switch' ? lostOld(node, view) : [],
+      reasons: latest === 'switch' ? await lostOld(node, view, request) : [],
       commands: abortElsewhere(
         { latest, ca: 'etcd' },
         {

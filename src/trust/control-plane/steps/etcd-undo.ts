@@ -1,4 +1,8 @@
+import { stat } from 'node:fs/promises';
 import { findLocalNode } from '../../../pki/inventory/local-inventory.ts';
+import { startOf } from '../../../pki/renewal/component-start.ts';
+import { restartRemedy } from '../../../pki/renewal/renewal-advice.ts';
+import type { Clock } from '../../../sys/clock.ts';
 import type { GateReason } from '../../cluster/gate.ts';
 import { lostKey } from '../ca-files.ts';
 import { applyCommand } from '../apply-command.ts';
@@ -33,7 +37,7 @@ export async function etcdUndoRefusals(
   if (foreign.length > 0) return foreign;
   const view = await viewEtcd(node, request);
   // No restart, and the files may be the reason why a member is not healthy.
-  if (step === 'switch') return lostOld(node, view);
+  if (step === 'switch') return lostOld(node, view, request);
   const used = step === 'trust' ? await certificatesByNext(node, servingNext(view.probes)) : [];
   return [
     ...used,
@@ -71,16 +75,40 @@ async function certificatesByNext(
 }
 
 /** Certificates from the old CA would be rejected, or could not be issued. */
-export function lostOld(node: RolloverNode, { probes }: Pick<EtcdView, 'probes'>): GateReason[] {
+export async function lostOld(
+  node: RolloverNode,
+  { probes }: Pick<EtcdView, 'probes'>,
+  { clock }: Pick<StepRequest, 'clock'>,
+): Promise<GateReason[]> {
   const objects = rejectingOld(probes);
-  if (objects.length === 0) return lostKey(node);
+  const rejecting: GateReason = {
+    state: 'waiting',
+    message: 'etcd members reject certificates from the old CA already',
+    remedy: `Undo the step finish on these nodes first: ${undoCommand({ step: 'finish', ca: 'etcd' })}; or complete the rollover`,
+    objects,
+  };
   return [
     ...lostKey(node),
+    ...(objects.length === 0 ? [] : [rejecting]),
+    ...(await apiServerOfFinish(node, clock)),
+  ];
+}
+
+/**
+ * kube-apiserver reads the CAs of etcd only when it starts. If it starts by itself in the middle of
+ * `finish`, it has the new CA alone, and the undo of `finish` does not restart it. The restored file has
+ * its earlier modification time, and the time of its inode is that of the undo.
+ */
+async function apiServerOfFinish(node: RolloverNode, clock: Clock): Promise<GateReason[]> {
+  const path = caPath(node, 'trusted');
+  const { mtimeMs, ctimeMs } = await stat((await node.tree.locate(path)).physical);
+  const start = await startOf('kube-apiserver', { clock });
+  if (start === undefined || start <= mtimeMs || start >= ctimeMs) return [];
+  return [
     {
       state: 'waiting',
-      message: 'etcd members reject certificates from the old CA already',
-      remedy: `Undo the step finish on these nodes first: ${undoCommand({ step: 'finish', ca: 'etcd' })}; or complete the rollover`,
-      objects,
+      message: `kube-apiserver on this node started before ${path} was restored, and may trust only the new CA`,
+      remedy: `${restartRemedy('kube-apiserver')}, or if it is a unit: systemctl restart kube-apiserver`,
     },
   ];
 }
