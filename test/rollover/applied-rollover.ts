@@ -41,6 +41,8 @@ export class AppliedRollover {
   readonly #gates: readonly string[];
   readonly #named: readonly string[];
   readonly #agents: NodeAgents | undefined;
+  /** A line of its file. */
+  #oldKey: string | undefined;
 
   private constructor(
     nodes: readonly KubeadmNode[],
@@ -72,7 +74,10 @@ export class AppliedRollover {
 
   /** On the first node, whose files the others get. @param options of `create` */
   async create(...options: readonly string[]): Promise<void> {
+    const oldKey = await this.first.container.must('sed', '-n', '2p', '/etc/kubernetes/pki/ca.key');
     await mustApply(this.first, this.#report, 'create', ...options);
+    this.#oldKey = oldKey.trim();
+    assert.equal(await this.#unsafeKeys(this.first), './pki/ca.key\n');
     await copyFiles(this.first, this.#cluster);
   }
 
@@ -112,6 +117,7 @@ export class AppliedRollover {
     await this.#applyOnEach('finish', '--clients-ok', '--old-key', 'destroy');
     await (this.#agents?.finish() ?? syncNodes(this.#cluster));
     await requireNewCa(this.#cluster);
+    for (const node of this.nodes) assert.equal(await this.#unsafeKeys(node), '', node.name);
   }
 
   /** Every node works, and the cluster has one CA. */
@@ -123,6 +129,15 @@ export class AppliedRollover {
   /** Runs a script on each node. */
   async onEach(script: string): Promise<void> {
     for (const { container } of this.nodes) await container.must('bash', '-ec', script);
+  }
+
+  /** The keys that other users can read, and the files that have the key of the old CA. */
+  async #unsafeKeys({ container }: KubeadmNode): Promise<string> {
+    assert.ok(this.#oldKey !== undefined);
+    const search = `cd /etc/kubernetes
+find . -name '*.key' -perm /077
+grep --recursive --files-with-matches --fixed-strings -e '${this.#oldKey}' . || true`;
+    return container.must('bash', '-ec', search);
   }
 
   async #wait(goal: string, node: KubeadmNode): Promise<void> {

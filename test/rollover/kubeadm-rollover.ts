@@ -91,6 +91,7 @@ export async function mustApply(
   await timed(`${args.join(' ')} on ${node.name}`, report, async () => {
     const { code, stdout, stderr } = await apply(node, ...args);
     assert.equal(code, 0, `${node.name} ${args.join(' ')}: ${stdout}${stderr}`);
+    assert.doesNotMatch(stdout + stderr, /PRIVATE KEY/);
   });
 }
 
