@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describeError } from '../../src/core/errors.ts';
 import type { SingleRequest } from '../support/single-request.ts';
@@ -65,6 +66,22 @@ export class Prober implements Disposable {
   [Symbol.dispose](): void {
     clearInterval(this.#timer);
   }
+}
+
+/**
+ * With a renewed client certificate, the API server cuts its connections to all kubelets once. A
+ * request to a kubelet may be in progress then.
+ * @param proxy the client that sends requests to a kubelet through the API server
+ */
+export function requireAnswers({ failures }: Prober, proxy: string): void {
+  const cut = failures.filter(
+    ({ client, problem }) => client === proxy && problem === 'status 503',
+  );
+  assert.deepEqual(
+    failures.filter((failure) => !cut.includes(failure)),
+    [],
+  );
+  assert.ok(cut.length <= 1, JSON.stringify(cut));
 }
 
 /** Whether a request over a new connection is answered as expected. */

@@ -8,7 +8,7 @@ import { dropSoon, dropSoonMs, reloadMs, RolloverCluster } from './cluster.ts';
 import { requireGate, rolloverStatus } from './gates.ts';
 import { bootstrapFile, caFile, kubeconfigFile, leafNames } from './node.ts';
 import type { RolloverNode } from './node.ts';
-import { Prober } from './prober.ts';
+import { Prober, requireAnswers } from './prober.ts';
 import type { Report, Scenario } from './scenario.ts';
 
 /** The kubelet rotates between 70% and 90% of it, which is some minutes after the switch. */
@@ -133,21 +133,6 @@ async function switchToNew({ cluster, report, rotating }: Stage): Promise<void> 
   await requireStage(nodes, 'reissued');
   const status = await rolloverStatus(rollover);
   for (const id of ['G5', 'G6', 'G7', 'G8'] as const) requireGate(status, id, { state: 'open' });
-}
-
-/**
- * With a renewed client certificate, the API server cuts its connections to all kubelets once. A
- * request to a kubelet may be in progress then.
- */
-function requireAnswers({ failures }: Prober, proxy: string): void {
-  const cut = failures.filter(
-    ({ client, problem }) => client === proxy && problem === 'status 503',
-  );
-  assert.deepEqual(
-    failures.filter((failure) => !cut.includes(failure)),
-    [],
-  );
-  assert.ok(cut.length <= 1, JSON.stringify(cut));
 }
 
 async function finish({ cluster, report }: Stage): Promise<void> {

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { minute, second } from '../../../src/core/instant.ts';
 import type { ApproverPlane, Replica } from '../../support/approver-plane.ts';
 import type { ApproverProxy } from '../../support/approver-proxy.ts';
+import type { FaultProxy } from '../../support/fault-proxy.ts';
 import { hastened } from '../../support/hastened-clock.ts';
 import { scaled } from '../../support/machine-speed.ts';
 import type { FaultOptions } from '../family.ts';
@@ -130,13 +131,13 @@ async function createCsrs({ cluster, name }: Stage): Promise<{
 
 async function untilMet(
   { proxy, approver }: Stage,
-  { unreachable, meets = 1, codes }: ApproverFault,
+  { unreachable, meets = 1, codes, asked }: ApproverFault,
   earliest: number,
 ): Promise<void> {
   const expected: ReadonlySet<string> = new Set(codes);
   const limit = performance.now() + scaled(3 * minute);
   for (;;) {
-    const met = unreachable !== undefined || proxy.met >= meets;
+    const met = unreachable !== undefined || (proxy.met >= meets && isAskedAgain(proxy, asked));
     const isNamed = codes.length === 0 || codesOf(approver).some((code) => expected.has(code));
     if (met && isNamed && performance.now() >= earliest) return;
     if (performance.now() > limit) {
@@ -211,11 +212,20 @@ const loops = 22;
 /** After the first requests, which were sent at the same time, none may precede the end of Retry-After. */
 function requireAsked({ proxy }: Stage, { asked }: ApproverFault): void {
   if (asked === undefined) return;
-  const met = proxy.seen.filter(({ met }) => met).map(({ at }) => at);
-  const [first = 0] = met;
-  const early = met.filter((at) => at > first + second && at < first + asked * second);
+  const [first = 0, ...later] = timesMet(proxy);
+  const early = later.filter((at) => at > first + second && at < first + asked * second);
   assert.deepEqual(early, [], 'requests before the end of Retry-After');
-  assert.ok(met.some((at) => at >= first + asked * second));
+}
+
+/** A request has met the fault after the end of Retry-After. */
+function isAskedAgain(proxy: FaultProxy, asked = 0): boolean {
+  const [first = 0] = timesMet(proxy);
+  return asked === 0 || timesMet(proxy).some((at) => at >= first + asked * second);
+}
+
+/** In milliseconds. */
+function timesMet(proxy: FaultProxy): number[] {
+  return proxy.seen.filter(({ met }) => met).map(({ at }) => at);
 }
 
 async function isReady(approver: Replica): Promise<boolean> {
