@@ -1,17 +1,9 @@
 import assert from 'node:assert/strict';
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import { json } from 'node:stream/consumers';
 import { describe, it } from 'node:test';
 import type { ControlPlaneAnnotation } from '../../../src/core/control-plane-annotation.ts';
-import {
-  controlPlaneAnnotationKey,
-  parseControlPlaneAnnotation,
-} from '../../../src/core/control-plane-annotation.ts';
 import { shortFingerprint } from '../../../src/core/trust.ts';
 import { defaultDirectories } from '../../../src/pki/layout.ts';
 import type { TrustAuthority } from '../../../src/core/trust.ts';
-import { systemClock } from '../../../src/sys/clock.ts';
-import { Tree } from '../../../src/sys/tree.ts';
 import type { CaName } from '../../../src/trust/control-plane/task.ts';
 import type { ClusterState } from '../../../src/trust/cluster/state.ts';
 import type { ControlPlaneNode } from '../../../src/trust/control-plane/control-plane-nodes.ts';
@@ -24,7 +16,6 @@ import {
   unrelatedAuthorities,
   usersOf,
 } from '../../../src/trust/control-plane/new-authority-report.ts';
-import { ApiServer, clientOf, sendJson } from '../../kube/support/api-server.ts';
 import { copyOf, sharedTree } from '../../pki/renewal/renewal-tree.ts';
 import {
   authority,
@@ -38,6 +29,7 @@ import {
   read,
   report,
 } from '../../support/rollover-state.ts';
+import { AnnotatedNode } from './annotated-node.ts';
 
 const nextDigits = shortFingerprint(next.fingerprint);
 const third = authority('c');
@@ -168,39 +160,16 @@ describe('usersOf()', () => {
 describe('unknownIssuerTask()', () => {
   it('reports the files of the node without the issuer, which reportTask() then adds', async (context) => {
     const directories = await copyOf(context, tree);
-    const reports: (ControlPlaneAnnotation | undefined)[] = [];
-    const patch = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-      const { metadata } = (await json(request)) as {
-        readonly metadata: { readonly annotations: Readonly<Record<string, string>> };
-      };
-      reports.push(
-        parseControlPlaneAnnotation(metadata.annotations[controlPlaneAnnotationKey] ?? ''),
-      );
-      sendJson(response, { metadata });
-    };
-    await using server = await ApiServer.start(
-      (request, response) => void patch(request, response),
-    );
-    await using client = await clientOf(server);
-    const { signal } = new AbortController();
+    await using stored = await AnnotatedNode.start();
+    const { reports } = stored;
+    const request = stored.request('front-proxy', directories);
     const own = { name: 'cp1', isReady: true, addresses: [] };
-    const request = {
-      ca: 'front-proxy',
-      client,
-      hostName: 'cp1',
-      addresses: new Set<string>(),
-      tree: new Tree('/'),
-      directories,
-      clock: systemClock,
-      version: '0.0.0',
-      signal,
-    } as const;
     const [before] = unknownIssuerTask(own, { request, isDone: false });
     const [after] = await reportTask(own, { request, isChanged: true });
-    await before?.run(signal);
-    await after?.run(signal);
+    await before?.run(request.signal);
+    await after?.run(request.signal);
     assert.deepEqual(
-      reports.map((one) => [one?.frontProxyAuthorities, one?.frontProxyClient?.length]),
+      reports.map((one) => [one.frontProxyAuthorities, one.frontProxyClient?.length]),
       [
         [1, undefined],
         [1, 16],
