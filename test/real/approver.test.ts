@@ -121,7 +121,7 @@ describe('nodecertd approver', { skip: skipWithoutRealControlPlane() }, () => {
     await using approver = cluster.startApprover();
     const name = await cluster.createCsr({ node: 'n1', dns: ['n1'] });
     assert.equal(await cluster.decided(name), passed);
-    assert.equal(approver.logged('csr_decided').length, 1);
+    await cluster.until('its line', () => approver.logged('csr_decided').length === 1);
     const asked = (await cluster.requests()).map((request) => request.name);
     assert.ok(!asked.includes(decided) && !asked.includes(foreign));
   });
@@ -249,7 +249,8 @@ describe('nodecertd approver', { skip: skipWithoutRealControlPlane() }, () => {
     await using approver = cluster.startApprover();
     assert.equal(await cluster.decided(good), passed);
     assert.equal(await cluster.decided(bad), 'Denied ProtectedName');
-    assert.equal(approver.logged('csr_decided').length, 2);
+    // The approver writes a line after the answer of the API server.
+    await cluster.until('both lines', () => approver.logged('csr_decided').length === 2);
   });
 
   it('evaluates held CSRs again after a reload, and keeps a policy that was valid', async () => {
@@ -287,7 +288,7 @@ describe('nodecertd approver', { skip: skipWithoutRealControlPlane() }, () => {
     assert.match(text, /kubernetes.io\/kubelet-serving[\s\S]*remedy: /);
     await cluster.giveBinding(binding);
     assert.equal(await cluster.decided(name), passed);
-    assert.equal((await approver.page('/readyz')).status, 200);
+    await cluster.until('readiness', async () => (await approver.page('/readyz')).status === 200);
     assert.equal(approver.logged('approver_retrying').length, 1);
   });
 });
