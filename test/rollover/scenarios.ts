@@ -9,6 +9,7 @@ import { kubeadmAbsentWorker } from './kubeadm-absent-worker.ts';
 import { kubeadmAllCas } from './kubeadm-all-cas.ts';
 import { kubeadmApply } from './kubeadm-apply.ts';
 import { kubeadmEtcd, kubeadmEtcdSingle } from './kubeadm-etcd.ts';
+import { kubeadmExternalCa } from './kubeadm-external-ca.ts';
 import { kubeadmFrontProxy } from './kubeadm-front-proxy.ts';
 import { kubeadmMidway } from './kubeadm-midway.ts';
 import { kubeadmPlan } from './kubeadm-plan.ts';
@@ -45,6 +46,7 @@ export const scenarios: readonly Scenario[] = [
   kubeadmUndo,
   kubeadmUndoFinish,
   kubeadmMidway,
+  kubeadmExternalCa,
   kubeadmFrontProxy,
   kubeadmEtcdSingle,
   kubeadmEtcd,
