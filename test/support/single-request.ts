@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import { request } from 'node:https';
 import type { KeyPair } from './cluster-pki.ts';
 import { scaled } from './machine-speed.ts';
@@ -18,8 +19,18 @@ const patienceMs = scaled(10_000);
  * @throws Error if the handshake fails, or without an answer in time
  */
 export async function statusOfNewConnection(options: SingleRequest): Promise<number> {
+  const response = await answerOfNewConnection(options);
+  response.resume();
+  return response.statusCode ?? 0;
+}
+
+/**
+ * The answer to a GET request over a new TLS connection, whose body has to be read.
+ * @throws Error as statusOfNewConnection()
+ */
+export async function answerOfNewConnection(options: SingleRequest): Promise<IncomingMessage> {
   const { url, caPem, pair, serverName } = options;
-  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   const sent = request(url, {
     agent: false,
     ca: caPem,
@@ -29,11 +40,8 @@ export async function statusOfNewConnection(options: SingleRequest): Promise<num
   });
   sent.once('timeout', () => sent.destroy(new Error(`no answer within ${patienceMs} ms`)));
   sent.once('error', reject);
-  sent.once('response', (response) => {
-    response.resume();
-    // A client certificate can be rejected after the handshake has ended for the client.
-    resolve(response.statusCode ?? 0);
-  });
+  // A client certificate can be rejected after the handshake has ended for the client.
+  sent.once('response', resolve);
   sent.end();
   return promise;
 }
