@@ -38,8 +38,9 @@ export const kubeadmExternalCa: Scenario = {
     await replace({ cluster, node, owner }, report);
     await requireNew(node, owner);
     await cluster.untilReady();
-    // Without the keys, nodecertd cannot see what the API servers accept.
-    await untilOpen(node, ['G2', 'G3', 'G4', 'G5', 'G6', 'G7']);
+    const isComplete = async (): Promise<true | undefined> =>
+      (await nodecertd(node, ['ca-rollover', 'status'])).code === 0 || undefined;
+    await node.container.until('one CA', isComplete, 120_000);
   },
 };
 
