@@ -57,7 +57,7 @@ async function replace({ cluster, node, owner }: Stage, report: Report): Promise
     timed(name, report, async () => {
       // Without a terminal, the import needs the answer. It exits with 3 while another CSR is pending.
       const answered = script.replace(/--import \S+/g, '--yes $& || [ $? -eq 3 ]');
-      await container.must('bash', '-ec', `cd /root\n${answered}`);
+      await container.must('bash', '-ec', `mkdir -p ${folder}\ncd ${folder}\n${answered}`);
     });
   using prober = await startApiProber(cluster);
   await owner.create(node);
@@ -77,6 +77,9 @@ async function replace({ cluster, node, owner }: Stage, report: Report): Promise
   await cluster.untilReady();
   await syncNodes(cluster);
 }
+
+/** Where the administrator of the node runs the commands. */
+const folder = '/opt/renewal';
 
 /** kube-apiserver serves a changed certificate within this time. */
 const reloadMs = scaled(2_000);
@@ -184,11 +187,15 @@ openssl x509 -req -in new.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 300
 
   /** Signs the CSRs of the control plane. */
   async signRequests({ container }: KubeadmNode): Promise<void> {
-    const names = await container.must('bash', '-ec', 'cd /root/csr; ls *.csr; mkdir ../signed');
+    const names = await container.must(
+      'bash',
+      '-ec',
+      `cd ${folder}; mkdir signed; cd csr; ls *.csr`,
+    );
     for (const name of names.split('\n').filter(Boolean)) {
-      await writeFile(join(this.#folder, name), await container.read(`/root/csr/${name}`));
+      await writeFile(join(this.#folder, name), await container.read(`${folder}/csr/${name}`));
       await this.#shell(`openssl x509 -req -in ${name} ${byNew} -copy_extensions copy -out issued`);
-      const path = `/root/signed/${name.replace(/\.csr$/, '.crt')}`;
+      const path = `${folder}/signed/${name.replace(/\.csr$/, '.crt')}`;
       await container.write(path, await this.#read('issued'));
     }
   }

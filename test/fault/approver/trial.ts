@@ -215,12 +215,14 @@ function requireAsked({ proxy }: Stage, { asked }: ApproverFault): void {
   const [first = 0, ...later] = timesMet(proxy);
   const early = later.filter((at) => at > first + second && at < first + asked * second);
   assert.deepEqual(early, [], 'requests before the end of Retry-After');
+  assert.ok(isAskedAgain(proxy, asked));
 }
 
 /** A request has met the fault after the end of Retry-After. */
 function isAskedAgain(proxy: FaultProxy, asked = 0): boolean {
-  const [first = 0] = timesMet(proxy);
-  return asked === 0 || timesMet(proxy).some((at) => at >= first + asked * second);
+  const times = timesMet(proxy);
+  const [first = 0] = times;
+  return asked === 0 || times.some((at) => at >= first + asked * second);
 }
 
 /** In milliseconds. */
